@@ -1,0 +1,417 @@
+/*
+** rt.h - completions, completion groups and explicit state machines on io_uring.
+**
+** The library has no global state and knows nothing of databases. Its words:
+**
+**   operation   one I/O (rt_op): a read, a write, an fsync, a timeout, ...
+**   completion  what tracks it (rt_completion): finishes exactly once
+**   group       a completion made of completions (rt_group): finishes when all its children have
+**   loop        one queue of operations to one backend (rt_loop): io_uring, or plain system calls
+**   pool        loops that are leased for the time of a batch (rt_pool)
+**   step        a function that is called again and again until it says Done (rt_step_fn)
+**   driver      what calls a step function and waits in between (rt_drive)
+**
+** Everything the caller hands in stays the caller's: operations, groups, files and buffers are embedded in
+** the caller's own structures, nothing is allocated per operation, and all of them must stay where they are until
+** the completion has finished. Members below a "private" line belong to the library.
+**
+** Errors are negative errno values. Every failure arrives through the completion, those found while submitting too.
+**
+** Threads: a loop is used by one thread at a time (a lease passes it on). Completions may be queried and waited for
+** by any thread, and finished, failed or cancelled by any thread; a pool may be used by any thread.
+*/
+#ifndef RT_H
+#define RT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define RT_MUST_USE __attribute__((warn_unused_result))
+#else
+#define RT_MUST_USE
+#endif
+
+typedef struct rt_completion rt_completion;
+typedef struct rt_op rt_op;
+typedef struct rt_group rt_group;
+typedef struct rt_file rt_file;
+typedef struct rt_direct rt_direct;
+typedef struct rt_loop rt_loop;
+typedef struct rt_pool rt_pool;
+
+/*
+** ---- The three-way result ----------------------------------------------------------------------------------
+**
+** A step function returns Done (its out-value is valid now), IO (with exactly one completion: call again when that has
+** finished) or an error. Calling it again too early is harmless and submits nothing twice.
+*/
+typedef struct rt_result {
+  rt_completion *io; /* not NULL: IO, wait for this one                         */
+  int error;         /* with io NULL: 0 is Done, a negative errno is an error   */
+} rt_result;
+
+RT_MUST_USE static inline rt_result rt_done(void) { return (rt_result){NULL, 0}; }
+RT_MUST_USE static inline rt_result rt_io(rt_completion *c) { return (rt_result){c, 0}; }
+RT_MUST_USE static inline rt_result rt_fail(int error) { return (rt_result){NULL, error}; }
+RT_MUST_USE static inline bool rt_is_done(rt_result r) { return r.io == NULL && r.error == 0; }
+RT_MUST_USE static inline bool rt_is_io(rt_result r) { return r.io != NULL; }
+RT_MUST_USE static inline bool rt_is_error(rt_result r) { return r.io == NULL && r.error != 0; }
+
+/* Evaluate expr once; pass IO and errors up unchanged; fall through only on Done. */
+#define RT_RETURN_IF_IO(expr)                                                                                          \
+  do {                                                                                                                 \
+    rt_result rt__r = (expr);                                                                                          \
+    if (!rt_is_done(rt__r)) return rt__r;                                                                              \
+  } while (0)
+
+/* The same, and put `saved` back into the lvalue `state` on IO and on error, not on Done. */
+#define RT_RETURN_AND_RESTORE_IF_IO(state, saved, expr)                                                                \
+  do {                                                                                                                 \
+    rt_result rt__r = (expr);                                                                                          \
+    if (!rt_is_done(rt__r)) {                                                                                          \
+      (state) = (saved);                                                                                               \
+      return rt__r;                                                                                                    \
+    }                                                                                                                  \
+  } while (0)
+
+/* One statement: give this completion to the driver. */
+#define RT_YIELD_ONE(completion) return rt_io(completion)
+
+/*
+** ---- Completions --------------------------------------------------------------------------------------------
+*/
+typedef enum rt_kind {
+  RT_NONE = 0,
+  RT_READ,
+  RT_WRITE,
+  RT_READV,
+  RT_WRITEV,
+  RT_FSYNC,
+  RT_FDATASYNC,
+  RT_TRUNCATE,
+  RT_ALLOCATE,
+  RT_ADVISE,
+  RT_OPEN,
+  RT_CLOSE,
+  RT_TIMEOUT,
+  RT_NOP,
+  RT_YIELD,
+  RT_GROUP,
+  RT_KIND_COUNT
+} rt_kind;
+
+/*
+** Called once, when the completion's outcome is known and before anyone can see it as finished. `error` is 0 or the negative
+** errno; the return value becomes the completion's error, so a callback of a successful read may turn it into a failure
+** (checksum, short page) by returning a negative errno, and should return `error` otherwise. Never called inside
+** rt_submit's or the completion queue's own walk; it may submit more operations.
+*/
+typedef int (*rt_callback)(rt_completion *c, int error, void *arg);
+
+struct rt_completion {
+  /* private */
+  _Atomic uint32_t state; /* rt__state in completion.c */
+  uint8_t kind;           /* rt_kind */
+  _Atomic bool cancel;    /* cancellation was asked for */
+  int32_t error;          /* valid once finished */
+  uint64_t bytes;         /* moved so far; final once finished */
+  uint64_t expected;      /* asked for */
+  rt_callback callback;
+  void *arg;
+  rt_group *parent;       /* the group it is a child of */
+  rt_completion *sibling; /* next child of that group */
+  rt_loop *loop;          /* where it was submitted; NULL: nowhere yet */
+};
+
+/* Does nothing more happen to it? True only after the callback's effects are visible. A yield is always finished. */
+RT_MUST_USE bool rt_finished(const rt_completion *c);
+/* finished without error / finished with one. Both false while pending. */
+RT_MUST_USE bool rt_succeeded(const rt_completion *c);
+RT_MUST_USE bool rt_failed(const rt_completion *c);
+/* 0 while pending and after success, else the negative errno. */
+RT_MUST_USE int rt_error(const rt_completion *c);
+/* Bytes moved (0 while pending) and bytes asked for. A group's are the sums of its children's. */
+RT_MUST_USE uint64_t rt_bytes(const rt_completion *c);
+RT_MUST_USE uint64_t rt_expected(const rt_completion *c);
+RT_MUST_USE static inline rt_kind rt_kind_of(const rt_completion *c) { return (rt_kind)c->kind; }
+
+/* The yield completion: already finished, never allocated. It says "call me again later, let others run". */
+rt_completion *rt_yield(void);
+
+/* The usual last line of a state: Done if c succeeded, its error if it failed, otherwise IO(c). */
+RT_MUST_USE rt_result rt_await(rt_completion *c);
+
+/*
+** A completion with no operation behind it, finished by the program itself from any thread (an external event).
+** The first of rt_complete, rt_complete_error and rt_cancel wins; later ones change nothing and return false.
+*/
+void rt_event_init(rt_completion *c, rt_callback callback, void *arg);
+bool rt_complete(rt_completion *c, uint64_t bytes);
+bool rt_complete_error(rt_completion *c, int error);
+
+/*
+** Ask for cancellation. An operation that was not handed to the kernel finishes with -ECANCELED; one that is there finishes
+** only when the kernel no longer touches its buffer, and if it succeeded after all it says so. Group: all children,
+** recursively, those added later too.
+*/
+void rt_cancel(rt_completion *c);
+
+/*
+** ---- Files --------------------------------------------------------------------------------------------------
+**
+** A file is reached in up to three ways: an ordinary descriptor, a direct descriptor in the ring's own file table
+** (opened there at first need, never in the process's table), and inline operations that the caller supplies.
+*/
+
+/*
+** Carries out op (kind, file, buffers, length and offset are set) at once. Returns the bytes moved, or 0 for kinds that move none,
+** or a negative errno. It resumes short transfers itself: its result is final. A read past the end returns the short count.
+*/
+typedef int64_t (*rt_inline_fn)(rt_op *op);
+
+/* What the file system is like with rings; rt_file_probe finds out. */
+enum {
+  RT_FILE_READS_PUNT = 1,   /* ring reads always go to a worker thread (tmpfs, overlayfs)  */
+  RT_FILE_WRITES_INLINE = 2 /* buffered ring writes complete in the submission (xfs)       */
+};
+
+struct rt_file {
+  int fd;                 /* ordinary descriptor, or -1                                   */
+  rt_direct *direct;      /* how rings open it, or NULL                                   */
+  rt_inline_fn inline_fn; /* or NULL: system calls on fd                                  */
+  unsigned traits;        /* RT_FILE_*                                                    */
+};
+
+/* An ordinary descriptor; it stays the caller's. */
+void rt_file_init_fd(rt_file *f, int fd);
+/* No ordinary descriptor: inline_fn, and in rings `direct` (which may be NULL: inline only). */
+void rt_file_init_inline(rt_file *f, rt_inline_fn inline_fn, rt_direct *direct);
+/* Find the traits of the file system that holds path, through fd or (fd -1) a descriptor of an anonymous file beside it.
+** Opens and closes no descriptor of the file itself: close(2) would drop its POSIX locks. */
+unsigned rt_probe_traits(const char *path);
+
+/*
+** A file that rings open by path as a direct descriptor. Shared by every rt_file that means the same file; may be used by any
+** number of rings at once. verify (may be NULL) is called after each opening: false means the path now leads to another
+** file, and the direct descriptor is closed and the file used inline from then on (rt_direct_usable says so).
+*/
+struct rt_direct {
+  const char *path; /* absolute; the caller's, valid until rt_direct_retire has returned */
+  int open_flags;   /* O_RDWR or O_RDONLY, O_NOFOLLOW; O_CLOEXEC must not be set (EINVAL for direct descriptors) */
+  bool (*verify)(const rt_direct *d);
+  /* private */
+  _Atomic uint64_t id; /* a ring's slot belongs to this file if it holds this id; 0: not usable */
+};
+
+void rt_direct_init(rt_direct *d, const char *path, int open_flags, bool (*verify)(const rt_direct *));
+RT_MUST_USE bool rt_direct_usable(const rt_direct *d);
+/* Every ring opens it anew before its next use: after a failed fsync, so that one write-back error is reported once
+** (errseq_t is kept per open file description). */
+void rt_direct_renew(rt_direct *d);
+/* The end: idle rings of the pool close their descriptors of it now, leased ones when they come back. No operation on it
+** may be in flight. */
+void rt_direct_retire(rt_direct *d, rt_pool *pool);
+
+/*
+** ---- Operations ---------------------------------------------------------------------------------------------
+**
+** Prepare, then submit. Preparing an operation that is live is a programmer error (asserted).
+** Reads resume short transfers up to the end of the file: a short count there is success. Writes resume until all is
+** written; no progress is -EIO with the byte count kept.
+*/
+struct rt_op {
+  rt_completion c;
+  /* read by inline functions and backends, written by rt_prep_* */
+  rt_file *file;
+  void *buf;               /* RT_READ, RT_WRITE; path for RT_OPEN               */
+  const struct iovec *iov; /* RT_READV, RT_WRITEV                               */
+  uint32_t iov_count;
+  uint32_t flags;       /* open flags, advice, fallocate mode                */
+  uint64_t length;      /* bytes                                             */
+  uint64_t offset;      /* bytes; RT_TRUNCATE: the new size                  */
+  uint64_t deadline_ns; /* CLOCK_MONOTONIC, 0: none                          */
+  /* private */
+  rt_op *after;         /* must have succeeded before this one starts        */
+  rt_op *next;          /* queues of the loop                                */
+  uint64_t private_[6]; /* of the loop's backend                             */
+};
+
+void rt_prep_read(rt_op *op, rt_file *f, void *buf, uint64_t length, uint64_t offset);
+void rt_prep_write(rt_op *op, rt_file *f, const void *buf, uint64_t length, uint64_t offset);
+void rt_prep_readv(rt_op *op, rt_file *f, const struct iovec *iov, uint32_t iov_count, uint64_t offset);
+void rt_prep_writev(rt_op *op, rt_file *f, const struct iovec *iov, uint32_t iov_count, uint64_t offset);
+void rt_prep_fsync(rt_op *op, rt_file *f);
+void rt_prep_fdatasync(rt_op *op, rt_file *f);
+void rt_prep_truncate(rt_op *op, rt_file *f, uint64_t size);
+void rt_prep_allocate(rt_op *op, rt_file *f, uint32_t mode, uint64_t offset, uint64_t length);
+void rt_prep_advise(rt_op *op, rt_file *f, uint32_t advice, uint64_t offset, uint64_t length);
+/* Opens path and sets f->fd to an ordinary close-on-exec descriptor. mode as in open(2). */
+void rt_prep_open(rt_op *op, rt_file *f, const char *path, uint32_t flags, uint32_t mode);
+/* Closes f->fd and sets it to -1. */
+void rt_prep_close(rt_op *op, rt_file *f);
+/* Succeeds after delay_ns. */
+void rt_prep_timeout(rt_op *op, uint64_t delay_ns);
+void rt_prep_nop(rt_op *op);
+
+/* After rt_prep_*, before submitting. */
+void rt_on_finish(rt_op *op, rt_callback callback, void *arg);
+/* At the deadline the operation is asked to cancel and will report -ETIME, unless it finishes as usual before that. */
+void rt_set_deadline(rt_op *op, uint64_t deadline_ns);
+/* op starts only after `before` has succeeded; if that fails, op finishes with -ECANCELED. Both are submitted to one loop, `before`
+** directly ahead of op. On the ring both are one submission (IOSQE_IO_LINK); a short write that breaks the link is resumed, and op runs after it. */
+void rt_order_after(rt_op *op, rt_op *before);
+
+/*
+** ---- Groups --------------------------------------------------------------------------------------------------
+**
+** Add children (in any state: new, pending, finished, failed), then build. The group finishes when it is built and all
+** children have finished, never before. Its error is that of the first added child that failed.
+*/
+typedef enum rt_group_policy {
+  RT_ALL = 0,        /* wait for all, report the first added that failed          */
+  RT_ABORT_ON_ERROR, /* the same, and cancel the siblings at the first failure    */
+  RT_ANY             /* succeed with the first success, cancel the siblings, wait for them */
+} rt_group_policy;
+
+struct rt_group {
+  rt_completion c;
+  /* private */
+  rt_completion *first, *last;
+  _Atomic uint32_t pending; /* unfinished children, and one for the building */
+  uint8_t policy;
+  bool built;
+  _Atomic bool won; /* RT_ANY: one child has succeeded */
+  uint64_t deadline_ns;
+  uint64_t private_[8];
+};
+
+void rt_group_init(rt_group *g, rt_group_policy policy, rt_callback callback, void *arg);
+/* 0, or -EINVAL if child is in a group already or g is built, or -ECANCELED if g was cancelled (child is cancelled with it). */
+RT_MUST_USE int rt_group_add(rt_group *g, rt_completion *child);
+/* No more children. An empty group succeeds now. */
+void rt_group_build(rt_group *g);
+
+/*
+** ---- Loops ---------------------------------------------------------------------------------------------------
+*/
+typedef enum rt_backend_choice {
+  RT_BACKEND_AUTO = 0, /* io_uring where it works, else system calls; per operation what the routing table says */
+  RT_BACKEND_URING,    /* io_uring for everything it can do; fails to open where it cannot be had */
+  RT_BACKEND_SYNC      /* system calls (or the file's inline operations), finished at submit      */
+} rt_backend_choice;
+
+typedef struct rt_loop_options {
+  rt_backend_choice backend;
+  unsigned entries;      /* submission queue size and bound on operations in flight; 0: 64 */
+  unsigned direct_slots; /* direct descriptors a ring keeps open at once; 0: 8        */
+} rt_loop_options;
+
+/* Opens a loop. 0 or a negative errno (-EPERM: forbidden by seccomp or sysctl, -ENOSYS: no io_uring in this kernel,
+** -ENOMEM: RLIMIT_MEMLOCK, -EMFILE). RT_BACKEND_AUTO does not fail for these. */
+RT_MUST_USE int rt_loop_open(rt_loop **loop, const rt_loop_options *options);
+/* Waits for everything in flight, then closes. NULL is fine. */
+void rt_loop_close(rt_loop *loop);
+/* RT_BACKEND_URING or RT_BACKEND_SYNC: what it became. */
+RT_MUST_USE rt_backend_choice rt_loop_backend(const rt_loop *loop);
+/* The shared synchronous loop: stateless, any number of threads at once. */
+rt_loop *rt_sync_loop(void);
+
+/* Queue an operation; inline ones are finished on return. Never fails and never recurses: errors arrive through the completion. */
+void rt_submit(rt_loop *loop, rt_op *op);
+/* Queue every operation among g's children that was not submitted yet, in the order they were added, as one batch, and build g. */
+void rt_submit_group(rt_loop *loop, rt_group *g);
+/* Hand what is queued to the kernel without waiting. */
+void rt_flush(rt_loop *loop);
+/* Wait for c with one io_uring_enter for submitting and waiting where nothing interferes; returns rt_error(c).
+** loop may be NULL if c is finished by other threads. */
+int rt_wait(rt_loop *loop, rt_completion *c);
+/* Drive whatever is in flight until nothing is. */
+void rt_run(rt_loop *loop);
+/* One round: hand over what is queued, wait at most timeout_ns for a completion (0: do not wait), finish at most max of them.
+** Returns how many were finished. */
+unsigned rt_step(rt_loop *loop, uint64_t timeout_ns, unsigned max);
+RT_MUST_USE unsigned rt_in_flight(const rt_loop *loop);
+
+/*
+** ---- Ring or inline ------------------------------------------------------------------------------------------
+**
+** The one place that decides, from the table in route.c.
+*/
+typedef struct rt_work {
+  rt_kind kind;   /* RT_READ or RT_WRITE                                     */
+  bool sync;      /* an fsync is ordered behind the writes                   */
+  unsigned count; /* operations that can be in flight together               */
+  uint64_t bytes; /* of all of them                                          */
+} rt_work;
+
+/* Does a loop opened with `backend` take the ring for this work on this file? */
+RT_MUST_USE bool rt_route_ring(rt_backend_choice backend, const rt_file *f, const rt_work *work);
+
+/*
+** ---- Pools ---------------------------------------------------------------------------------------------------
+**
+** Rings are leased for the time of a batch and given back drained. Made lazily, last in first out.
+*/
+typedef struct rt_pool_options {
+  unsigned max_rings; /* 0: 8 */
+  unsigned entries;   /* per ring; 0: 64 (8 KiB of RLIMIT_MEMLOCK) */
+} rt_pool_options;
+
+RT_MUST_USE int rt_pool_open(rt_pool **pool, const rt_pool_options *options);
+/* All leases must have been given back. */
+void rt_pool_close(rt_pool *pool);
+/* Can a ring be had at all? 0, or the negative errno of the first attempt, made once per pool with a NOP through io_uring_enter. */
+RT_MUST_USE int rt_pool_probe(rt_pool *pool);
+/* A loop for this work: a ring if rt_route_ring says so and one can be had, otherwise rt_sync_loop(). Never NULL, never blocks. */
+RT_MUST_USE rt_loop *rt_pool_lease(rt_pool *pool, rt_backend_choice backend, const rt_file *f, const rt_work *work);
+/* Gives it back; waits for whatever is still in flight. */
+void rt_pool_release(rt_pool *pool, rt_loop *loop);
+/* In the child of a fork, before anything else: forgets the rings without touching their memory. Async-signal-safe. */
+void rt_pool_after_fork(rt_pool *pool);
+/* In the parent around fork(2): no ring is created while the process is copied. */
+void rt_pool_before_fork(rt_pool *pool);
+void rt_pool_after_fork_parent(rt_pool *pool);
+
+/*
+** ---- Step functions and their driver -------------------------------------------------------------------------
+*/
+typedef rt_result (*rt_step_fn)(void *machine);
+
+/* Waits until c has finished. arg is the driver's. */
+typedef void (*rt_wait_fn)(rt_completion *c, void *arg);
+
+/* Calls step until it is Done (0) or fails (negative errno), waiting in between. A yield is answered by calling again. */
+int rt_drive(rt_step_fn step, void *machine, rt_wait_fn wait, void *arg);
+
+/*
+** ---- Statistics ----------------------------------------------------------------------------------------------
+*/
+typedef struct rt_stats {
+  uint64_t ops[RT_KIND_COUNT];        /* finished, by kind                           */
+  uint64_t inline_ops[RT_KIND_COUNT]; /* of these, without the ring              */
+  uint64_t bytes[RT_KIND_COUNT];
+  uint64_t errors[RT_KIND_COUNT];
+  uint64_t resumed;   /* short transfers that were continued          */
+  uint64_t redone;    /* EFAULT and ECANCELED that nobody asked for   */
+  uint64_t enters;    /* io_uring_enter calls                         */
+  uint64_t batches;   /* groups submitted                             */
+  uint64_t batch_ops; /* operations in them                           */
+  uint64_t direct_opens;
+  uint64_t rings; /* rings created                                */
+} rt_stats;
+
+/* Sums over all loops of the process, since start. Cheap relaxed counters: values may be a little apart from one another. */
+void rt_stats_read(rt_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
