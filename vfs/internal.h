@@ -1,0 +1,208 @@
+/*
+** internal.h - what the files of vfs/ share.
+**
+** register.c     the sqlite3_vfs: opening, and everything by name, which is the parent's
+** file.c         the sqlite3_io_methods of every file: who answers which call
+** wal_writer.c   collects the frames of a transaction and hands them over as one group
+** page_io.c      the runtime operations behind xRead, xWrite and xSync
+** waiter.c       the one place where the VFS waits
+** inode.c        process-wide table of the files that rings may open
+** options.c      URI parameters and PRAGMAs
+** errors.c       errno to SQLITE_ codes, and the log
+** stats.c        PRAGMA uring_stats
+** fork.c         what a child process may do
+*/
+#ifndef URINGVFS_INTERNAL_H
+#define URINGVFS_INTERNAL_H
+
+#ifdef URINGVFS_EXTENSION
+#include <sqlite3ext.h>
+SQLITE_EXTENSION_INIT3
+#else
+#include <sqlite3.h>
+#endif
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "rt.h"
+#include "uringvfs.h"
+
+typedef struct uringvfs_file uringvfs_file;
+typedef struct uringvfs_inode uringvfs_inode;
+
+#define uringvfs__container(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+/* ---- options.c ---- */
+
+typedef struct uringvfs_options {
+  rt_backend_choice backend;
+} uringvfs_options;
+
+/* Reads the uring_ parameters of a main database's name into *options. A wrong one is logged and gives its SQLITE_ code. */
+int uringvfs__options_from_uri(const char *name, uringvfs_options *options);
+/* SQLITE_FCNTL_PRAGMA for names that begin with uring_; SQLITE_NOTFOUND for all others. args as in sqlite3_file_control. */
+int uringvfs__options_pragma(uringvfs_options *options, char **args);
+const char *uringvfs__backend_name(rt_backend_choice backend);
+
+/* ---- inode.c ---- */
+
+/*
+** A regular file that rings may open by path, shared by all connections of the process. The parent's descriptor pins
+** the inode number for as long as an entry is referenced, so that (dev, ino) cannot come to mean another file.
+*/
+struct uringvfs_inode {
+  dev_t dev;
+  ino_t ino;
+  bool writable;
+  unsigned references;
+  _Atomic unsigned traits; /* RT_FILE_* of its file system, and TRAITS_KNOWN */
+  rt_direct direct;
+  uringvfs_inode *next;
+  char path[];
+};
+
+/* The entry of the file that `parent` has just opened by path; NULL if that is not certain, or out of memory. */
+uringvfs_inode *uringvfs__inode_acquire(sqlite3_file *parent, const char *path, bool writable, bool nofollow);
+/* NULL is fine. With the last reference the rings' descriptors are closed. */
+void uringvfs__inode_release(uringvfs_inode *inode);
+/* RT_FILE_* of the file's file system, probed at first use. */
+unsigned uringvfs__inode_traits(uringvfs_inode *inode);
+void uringvfs__inode_before_fork(void);
+void uringvfs__inode_after_fork(void);
+
+/* ---- wal_writer.c ---- */
+
+/* Where the tenure of the WAL write lock stands. */
+typedef enum uringvfs_wal_state {
+  URINGVFS_WAL_BUFFERING, /* frames are collected                                              */
+  URINGVFS_WAL_COMMIT,    /* the header of a commit frame has come, its page has not           */
+  URINGVFS_WAL_THROUGH    /* the commit frame is written: every write goes straight through    */
+} uringvfs_wal_state;
+
+typedef struct uringvfs_wal_writer {
+  uringvfs_wal_state state;
+  uint8_t *buffer;      /* URINGVFS_WAL_BUFFER_BYTES, or NULL: nothing is pending    */
+  uint64_t start;       /* file offset of the pending bytes                          */
+  uint32_t length;      /* of the pending bytes                                      */
+  uint32_t frames;      /* whose header is among the pending bytes, for the statistics */
+  bool expect_sync;     /* the last commit was followed by xSync                     */
+  bool synced_by_group; /* the fdatasync of the commit's group covers all writes     */
+  bool sync_asked;      /* xSync came in this tenure after the commit frame          */
+  int sync_rc;          /* of a group's fdatasync, until an xSync returns it         */
+} uringvfs_wal_writer;
+
+#define URINGVFS_WAL_BUFFER_BYTES (1024 * 1024)
+
+int uringvfs__wal_write(uringvfs_file *wal, const void *data, int amount, sqlite3_int64 offset);
+int uringvfs__wal_read(uringvfs_file *wal, void *data, int amount, sqlite3_int64 offset);
+int uringvfs__wal_sync(uringvfs_file *wal, int flags);
+int uringvfs__wal_truncate(uringvfs_file *wal, sqlite3_int64 size);
+/* Writes what is pending. */
+int uringvfs__wal_flush(uringvfs_file *wal);
+/* Where the pending bytes end; 0 if there are none. */
+uint64_t uringvfs__wal_pending_end(const uringvfs_file *wal);
+/* The write lock is taken, or is about to be released: whatever is still pending was never committed. */
+void uringvfs__wal_tenure_ends(uringvfs_file *wal);
+void uringvfs__wal_before_fork(void);
+void uringvfs__wal_after_fork(void);
+
+/* ---- file.c ---- */
+
+typedef enum uringvfs_role {
+  URINGVFS_OTHER, /* the parent's alone, but for the check that no child of a fork touches it */
+  URINGVFS_DATABASE,
+  URINGVFS_WAL
+} uringvfs_role;
+
+struct uringvfs_file {
+  sqlite3_file base; /* must be first */
+  sqlite3_file *parent;
+  sqlite3_io_methods methods; /* ours, in the version and with the gaps of the parent's */
+  const char *name;           /* as given to xOpen, valid until xClose; NULL for a temporary file */
+  uringvfs_role role;
+  unsigned generation; /* of the process that opened it, see fork.c */
+  bool fork_logged;
+
+  /* URINGVFS_DATABASE and URINGVFS_WAL */
+  rt_file io;
+  uringvfs_inode *inode;
+  bool first_sync_done; /* by the parent, which also syncs the directory (os_unix.c, UNIXFILE_DIRSYNC) */
+  int last_errno;       /* of the ring's last failure, 0: ask the parent */
+
+  /* URINGVFS_DATABASE */
+  uringvfs_options options;
+  uringvfs_file *wal;
+  bool parent_only; /* inside an atomic batch write, which belongs to the parent's descriptor */
+
+  /* URINGVFS_WAL */
+  uringvfs_file *database; /* NULL if another shim stands between SQLite and us */
+  uringvfs_wal_writer writer;
+};
+
+/* Sets the methods of a file whose parent is open. */
+void uringvfs__file_set_methods(uringvfs_file *f);
+/* Is this one of our files? */
+bool uringvfs__file_is_ours(const sqlite3_file *file);
+
+/* ---- page_io.c ---- */
+
+extern rt_pool *uringvfs__pool;
+
+rt_backend_choice uringvfs__backend(const uringvfs_file *f);
+int64_t uringvfs__inline_operation(rt_op *op);
+int uringvfs__read(uringvfs_file *f, void *data, int amount, sqlite3_int64 offset);
+int uringvfs__write(uringvfs_file *f, const void *data, int amount, sqlite3_int64 offset);
+int uringvfs__sync(uringvfs_file *f, int flags);
+/* One group: the write and, if sync is set, an fdatasync ordered behind it. Returns the write's code; *sync_rc is the sync's
+** (untouched without one, or if the write failed). */
+int uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool sync,
+                          int *sync_rc);
+
+/* ---- waiter.c ---- */
+
+/* Drives a step function to its end. Everything the VFS waits for goes through here. Returns 0 or a negative errno. */
+int uringvfs__run(rt_loop *loop, rt_step_fn step, void *machine);
+
+/* ---- errors.c ---- */
+
+/* SQLITE_ codes for a ring operation that failed with a negative errno, as os_unix.c maps them; logged. */
+int uringvfs__ring_error(uringvfs_file *f, rt_kind kind, int error, uint64_t offset, uint64_t amount);
+/* Logs what the parent answered; returns rc. */
+int uringvfs__parent_error(uringvfs_file *f, rt_kind kind, int rc, uint64_t offset, uint64_t amount);
+/* A negative errno as text, into the caller's buffer. */
+const char *uringvfs__errno_text(int error, char *text, size_t text_bytes);
+
+/* ---- stats.c ---- */
+
+void uringvfs__count_wal_batch(uint64_t bytes, uint64_t frames);
+/* sqlite3_malloc'd JSON, NULL if out of memory. */
+char *uringvfs__stats_json(const uringvfs_options *options);
+
+/* ---- fork.c ---- */
+
+extern _Atomic unsigned uringvfs__process_generation;
+
+int uringvfs__fork_init(void);
+/* Logs once per file that it was opened by a parent process; returns rc. */
+int uringvfs__fork_refuse(uringvfs_file *f, int rc);
+/* SQLITE_OK, or rc if the file was opened by a parent process. */
+static inline int uringvfs__fork_check(uringvfs_file *f, int rc) {
+  const unsigned now = atomic_load_explicit(&uringvfs__process_generation, memory_order_relaxed);
+  return f->generation == now ? SQLITE_OK : uringvfs__fork_refuse(f, rc);
+}
+
+/* ---- register.c ---- */
+
+extern sqlite3_vfs *uringvfs__parent_vfs;
+
+/* 0 if rings may be used at all, otherwise a negative errno: the kernel's answer, or -EOPNOTSUPP if the parent VFS is not one that
+** is known to keep the file's bytes as they are. */
+int uringvfs__ring_unavailable(void);
+/* Why, as text, into the caller's buffer. */
+const char *uringvfs__ring_unavailable_text(int error, char *text, size_t text_bytes);
+
+#endif

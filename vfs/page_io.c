@@ -1,0 +1,195 @@
+/*
+** page_io.c - the runtime operations behind xRead, xWrite and xSync.
+**
+** Every page read and written goes through the runtime, which decides in one place (route.c) whether it takes a ring or
+** the inline way. The inline way of a file is the parent's own method: what is gained from a ring is gained from batches,
+** and a lone read is best left to the system call.
+**
+** A ring is leased for one batch and given back drained, so nothing is in flight when a VFS method returns. Any thread that
+** SQLite lets use the file may call these functions.
+*/
+#include "internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+rt_pool *uringvfs__pool;
+
+/* One operation, and what the parent answered if it took the inline way. */
+typedef struct page_op {
+  rt_op op;
+  int parent_rc;
+} page_op;
+
+rt_backend_choice uringvfs__backend(const uringvfs_file *f) {
+  const uringvfs_file *database = f->role == URINGVFS_WAL ? f->database : f;
+  if (database == NULL || database->parent_only) return RT_BACKEND_SYNC;
+  return database->options.backend;
+}
+
+/*
+** os_unix.c masks the size of a read or write with 0x1ffff (seekAndWriteFd, seekAndRead): more in one call is cut short or,
+** at a multiple of 128 KiB, taken for a full disk. Whole 4 KiB pages below that.
+*/
+#define PARENT_MAX_BYTES 0x1f000
+
+static int parent_write(sqlite3_file *parent, const rt_op *op) {
+  int rc = SQLITE_OK;
+  for (uint64_t done = 0; rc == SQLITE_OK && done < op->length; done += PARENT_MAX_BYTES) {
+    const uint64_t left = op->length - done;
+    const int amount = (int)(left < PARENT_MAX_BYTES ? left : PARENT_MAX_BYTES);
+    rc = parent->pMethods->xWrite(parent, (const char *)op->buf + done, amount, (sqlite3_int64)(op->offset + done));
+  }
+  return rc;
+}
+
+/* The inline way. The runtime sees an error number; the code that SQLite gets is kept beside the operation. */
+int64_t uringvfs__inline_operation(rt_op *op) {
+  page_op *p = uringvfs__container(op, page_op, op);
+  sqlite3_file *parent = uringvfs__container(op->file, uringvfs_file, io)->parent;
+  switch (rt_kind_of(&op->c)) {
+  case RT_READ:
+    p->parent_rc = parent->pMethods->xRead(parent, op->buf, (int)op->length, (sqlite3_int64)op->offset);
+    break;
+  case RT_WRITE: p->parent_rc = parent_write(parent, op); break;
+  case RT_FDATASYNC: p->parent_rc = parent->pMethods->xSync(parent, (int)op->flags); break;
+  default: return -EOPNOTSUPP;
+  }
+  /* After a short read the parent has filled the rest with zeros; how much came is not said, and nobody asks. */
+  if (p->parent_rc == SQLITE_OK || p->parent_rc == SQLITE_IOERR_SHORT_READ) return (int64_t)op->length;
+  return p->parent_rc == SQLITE_FULL ? -ENOSPC : -EIO;
+}
+
+/* ---- a lone operation ---- */
+
+typedef struct lone_machine {
+  page_op io;
+  rt_loop *loop;
+  enum { LONE_SUBMIT, LONE_WAIT } state;
+} lone_machine;
+
+static rt_result lone_step(void *arg) {
+  lone_machine *m = arg;
+  if (m->state == LONE_SUBMIT) {
+    m->state = LONE_WAIT;
+    rt_submit(m->loop, &m->io.op);
+  }
+  return rt_await(&m->io.op.c);
+}
+
+/* Runs the prepared operation of m. Returns 0 or a negative errno. */
+static int lone_run(uringvfs_file *f, lone_machine *m, rt_backend_choice backend) {
+  const rt_kind kind = rt_kind_of(&m->io.op.c);
+  const rt_work work = {.kind = kind, .sync = kind == RT_FDATASYNC, .count = 1, .bytes = m->io.op.length};
+  m->io.parent_rc = SQLITE_OK;
+  m->state = LONE_SUBMIT;
+  m->loop = rt_pool_lease(uringvfs__pool, backend, &f->io, &work);
+  int error = uringvfs__run(m->loop, lone_step, m);
+  rt_pool_release(uringvfs__pool, m->loop);
+  return error;
+}
+
+/* The SQLITE_ code of an operation that ended with `error`. */
+static int page_op_code(uringvfs_file *f, const page_op *p, int error) {
+  const rt_op *op = &p->op;
+  const rt_kind kind = rt_kind_of(&op->c);
+  if (error == 0) return SQLITE_OK;
+  if (p->parent_rc != SQLITE_OK) return uringvfs__parent_error(f, kind, p->parent_rc, op->offset, op->length);
+  return uringvfs__ring_error(f, kind, error, op->offset, op->length);
+}
+
+int uringvfs__read(uringvfs_file *f, void *data, int amount, sqlite3_int64 offset) {
+  lone_machine m;
+  memset(&m.io.op, 0, sizeof m.io.op);
+  rt_prep_read(&m.io.op, &f->io, data, (uint64_t)amount, (uint64_t)offset);
+  int error = lone_run(f, &m, uringvfs__backend(f));
+  if (error != 0) return page_op_code(f, &m.io, error);
+  if (m.io.parent_rc != SQLITE_OK) return m.io.parent_rc; /* SQLITE_IOERR_SHORT_READ */
+  const uint64_t got = rt_bytes(&m.io.op.c);
+  if (got == (uint64_t)amount) return SQLITE_OK;
+  memset((char *)data + got, 0, (size_t)amount - got);
+  return SQLITE_IOERR_SHORT_READ;
+}
+
+int uringvfs__write(uringvfs_file *f, const void *data, int amount, sqlite3_int64 offset) {
+  lone_machine m;
+  memset(&m.io.op, 0, sizeof m.io.op);
+  rt_prep_write(&m.io.op, &f->io, data, (uint64_t)amount, (uint64_t)offset);
+  int error = lone_run(f, &m, uringvfs__backend(f));
+  return page_op_code(f, &m.io, error);
+}
+
+/*
+** A write-back error is reported once to every open file description (errseq_t), and each ring has its own beside the
+** parent's. When one of them has reported it, the others must not report the same error again to a transaction
+** that lost nothing. What the parent may have to say here is covered by the failure that is being reported.
+*/
+static void forget_reported_error(uringvfs_file *f, bool by_parent, int flags) {
+  if (f->inode != NULL) rt_direct_renew(&f->inode->direct);
+  if (!by_parent) (void)f->parent->pMethods->xSync(f->parent, flags);
+}
+
+int uringvfs__sync(uringvfs_file *f, int flags) {
+  lone_machine m;
+  memset(&m.io.op, 0, sizeof m.io.op);
+  rt_prep_fdatasync(&m.io.op, &f->io);
+  m.io.op.flags = (uint32_t)flags;
+  /* os_unix.c syncs the directory of a new WAL at the first xSync; an fdatasync through the ring would not. */
+  int error = lone_run(f, &m, f->first_sync_done ? uringvfs__backend(f) : RT_BACKEND_SYNC);
+  if (error == 0)
+    f->first_sync_done = true;
+  else
+    forget_reported_error(f, m.io.parent_rc != SQLITE_OK, flags);
+  return page_op_code(f, &m.io, error);
+}
+
+/* ---- a write and its sync, one group ---- */
+
+typedef struct write_group {
+  page_op write, sync;
+  rt_group group;
+  rt_loop *loop;
+  enum { GROUP_SUBMIT, GROUP_WAIT } state;
+} write_group;
+
+static rt_result write_group_step(void *arg) {
+  write_group *m = arg;
+  if (m->state == GROUP_SUBMIT) {
+    m->state = GROUP_WAIT;
+    rt_submit_group(m->loop, &m->group);
+  }
+  return rt_await(&m->group.c);
+}
+
+int uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool sync,
+                          int *sync_rc) {
+  const rt_work work = {.kind = RT_WRITE, .sync = sync, .count = 1, .bytes = amount};
+  const rt_backend_choice backend = uringvfs__backend(f);
+  write_group m;
+  memset(&m, 0, sizeof m);
+  m.state = GROUP_SUBMIT;
+  rt_group_init(&m.group, RT_ALL, NULL, NULL);
+  rt_prep_write(&m.write.op, &f->io, data, amount, offset);
+  int added = rt_group_add(&m.group, &m.write.op.c);
+  if (sync) {
+    rt_prep_fdatasync(&m.sync.op, &f->io);
+    m.sync.op.flags = SQLITE_SYNC_NORMAL;
+    rt_order_after(&m.sync.op, &m.write.op);
+    added |= rt_group_add(&m.group, &m.sync.op.c);
+  }
+  assert(added == 0);
+  (void)added;
+  if (backend == RT_BACKEND_AUTO && f->inode != NULL) f->io.traits = uringvfs__inode_traits(f->inode);
+  m.loop = rt_pool_lease(uringvfs__pool, backend, &f->io, &work);
+  (void)uringvfs__run(m.loop, write_group_step, &m); /* each child's own result is looked at below */
+  rt_pool_release(uringvfs__pool, m.loop);
+
+  const int rc = page_op_code(f, &m.write, rt_error(&m.write.op.c));
+  if (rc == SQLITE_OK && sync) {
+    const int error = rt_error(&m.sync.op.c);
+    if (error != 0) forget_reported_error(f, m.sync.parent_rc != SQLITE_OK, SQLITE_SYNC_NORMAL);
+    *sync_rc = page_op_code(f, &m.sync, error);
+  }
+  return rc;
+}

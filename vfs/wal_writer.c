@@ -1,0 +1,213 @@
+/*
+** wal_writer.c - collects the frames of a transaction and hands them over as one group.
+**
+** SQLite writes a WAL frame with two small xWrites, the 24-byte header and the page (wal.c, walWriteOneFrame). Here they are
+** collected in one contiguous buffer and written together when the commit frame is complete, with the fdatasync
+** ordered behind them if this connection's last commit was followed by one.
+**
+**                    header of a commit frame          its page: flush
+**      BUFFERING ---------------------------> COMMIT -------------------> THROUGH
+**          ^                                     |                           |
+**          +-------------------------------------+---------------------------+
+**             the write lock is taken or released, or the transaction has committed
+**
+** Invariants:
+**  - The pending bytes and the file together are what the file alone would be under the default VFS. Reads, sizes and
+**    truncation see them so.
+**  - A complete commit frame is never pending: the xWrite that completes it writes everything and returns its error, so a full
+**    disk fails this transaction and not a later one.
+**  - In THROUGH nothing is pending. SQLite may still rewrite headers (walRewriteChecksums) or add padding frames, and with
+**    synchronous=NORMAL nothing follows that could return an error before the commit is published in the wal-index.
+**  - Pending bytes never outlive the write lock: they belong to a transaction that did not commit. Bytes whose
+**    write failed are dropped, not tried again.
+**  - The WAL's header is never pending: it is synced before any frame (wal.c, sqlite3WalFrames), and must be in the file then.
+**
+** Where locks are not visible (exclusive locking mode, heap wal-index), the commit ends at SQLITE_FCNTL_COMMIT_PHASETWO. Pending frames of a
+** transaction that was rolled back may then stay pending into the next one; by the first invariant that changes nothing.
+**
+** One connection at a time, as SQLite serializes its files.
+*/
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define WAL_HEADER_BYTES       32
+#define WAL_FRAME_HEADER_BYTES 24
+
+/* ---- buffers ----
+** Process-wide, since only the holder of a write lock needs one. A few are kept, others go back to the system. */
+
+#define SPARE_BUFFERS 4
+
+static pthread_mutex_t spare_mutex = PTHREAD_MUTEX_INITIALIZER;
+static uint8_t *spare[SPARE_BUFFERS];
+static unsigned spare_count;
+
+static uint8_t *buffer_get(void) {
+  uint8_t *buffer = NULL;
+  pthread_mutex_lock(&spare_mutex);
+  if (spare_count > 0) buffer = spare[--spare_count];
+  pthread_mutex_unlock(&spare_mutex);
+  return buffer != NULL ? buffer : malloc(URINGVFS_WAL_BUFFER_BYTES);
+}
+
+static void buffer_put(uint8_t *buffer) {
+  pthread_mutex_lock(&spare_mutex);
+  if (spare_count < SPARE_BUFFERS) {
+    spare[spare_count++] = buffer;
+    buffer = NULL;
+  }
+  pthread_mutex_unlock(&spare_mutex);
+  free(buffer);
+}
+
+void uringvfs__wal_before_fork(void) { pthread_mutex_lock(&spare_mutex); }
+void uringvfs__wal_after_fork(void) { pthread_mutex_unlock(&spare_mutex); }
+
+/* ---- pending bytes ---- */
+
+static uint64_t pending_end(const uringvfs_wal_writer *w) { return w->start + w->length; }
+
+static bool overlaps_pending(const uringvfs_wal_writer *w, uint64_t offset, uint64_t amount) {
+  return w->length > 0 && offset < pending_end(w) && offset + amount > w->start;
+}
+
+uint64_t uringvfs__wal_pending_end(const uringvfs_file *wal) {
+  return wal->writer.length > 0 ? pending_end(&wal->writer) : 0;
+}
+
+/* Writes the pending bytes. Whatever comes of it, they are pending no longer. */
+static int flush(uringvfs_file *wal, bool sync) {
+  uringvfs_wal_writer *w = &wal->writer;
+  const uint32_t length = w->length;
+  if (length == 0) return SQLITE_OK;
+  w->length = 0;
+  uringvfs__count_wal_batch(length, w->frames);
+  w->frames = 0;
+  int sync_rc = SQLITE_OK;
+  int rc = uringvfs__write_group(wal, w->buffer, length, w->start, sync, &sync_rc);
+  if (rc == SQLITE_OK && sync) {
+    w->synced_by_group = sync_rc == SQLITE_OK;
+    w->sync_rc = sync_rc;
+  }
+  return rc;
+}
+
+int uringvfs__wal_flush(uringvfs_file *wal) { return flush(wal, false); }
+
+void uringvfs__wal_tenure_ends(uringvfs_file *wal) {
+  uringvfs_wal_writer *w = &wal->writer;
+  if (w->state == URINGVFS_WAL_THROUGH) w->expect_sync = w->sync_asked;
+  w->state = URINGVFS_WAL_BUFFERING;
+  w->sync_asked = false;
+  w->synced_by_group = false; /* others may write from here on */
+  w->length = w->frames = 0;
+  if (w->buffer != NULL) buffer_put(w->buffer);
+  w->buffer = NULL;
+}
+
+/* Puts the bytes where they belong: into the buffer or, if they do not fit in with it, into the file. */
+static int place(uringvfs_file *wal, const void *data, uint32_t amount, uint64_t offset) {
+  uringvfs_wal_writer *w = &wal->writer;
+  bool joins = w->length > 0 && offset >= w->start && offset <= pending_end(w);
+  if (joins && offset + amount > w->start + URINGVFS_WAL_BUFFER_BYTES) {
+    int rc = flush(wal, false);
+    if (rc != SQLITE_OK) return rc;
+    joins = false;
+  } else if (!joins && w->length > 0) {
+    /* A page of an earlier frame that was spilled and dirtied again goes to its place. A header says that frames
+    ** are appended elsewhere (a savepoint was rolled back): collect there. */
+    if (amount == WAL_FRAME_HEADER_BYTES || overlaps_pending(w, offset, amount)) {
+      int rc = flush(wal, false);
+      if (rc != SQLITE_OK) return rc;
+    } else {
+      return uringvfs__write(wal, data, (int)amount, (sqlite3_int64)offset);
+    }
+  }
+  if (w->buffer == NULL) w->buffer = buffer_get();
+  if (w->buffer == NULL || amount > URINGVFS_WAL_BUFFER_BYTES)
+    return uringvfs__write(wal, data, (int)amount, (sqlite3_int64)offset);
+  if (!joins) w->start = offset;
+  memcpy(w->buffer + (offset - w->start), data, amount);
+  if (amount == WAL_FRAME_HEADER_BYTES) w->frames++;
+  if (offset + amount > pending_end(w)) w->length = (uint32_t)(offset + amount - w->start);
+  return SQLITE_OK;
+}
+
+/* A frame header whose bytes 4..7, the size of the database after the commit, are not zero. SQLite writes nothing else of
+** 24 bytes to a WAL before the first commit frame of a transaction. */
+static bool is_commit_header(const void *data, uint32_t amount) {
+  static const uint8_t zero[4];
+  return amount == WAL_FRAME_HEADER_BYTES && memcmp((const uint8_t *)data + 4, zero, 4) != 0;
+}
+
+/* The commit frame is complete. */
+static int flush_commit(uringvfs_file *wal) {
+  uringvfs_wal_writer *w = &wal->writer;
+  w->state = URINGVFS_WAL_THROUGH;
+  return flush(wal, w->expect_sync && wal->first_sync_done);
+}
+
+static int write_through(uringvfs_file *wal, const void *data, uint32_t amount, uint64_t offset) {
+  if (overlaps_pending(&wal->writer, offset, amount)) {
+    int rc = flush(wal, false);
+    if (rc != SQLITE_OK) return rc;
+  }
+  return uringvfs__write(wal, data, (int)amount, (sqlite3_int64)offset);
+}
+
+int uringvfs__wal_write(uringvfs_file *wal, const void *data, int amount, sqlite3_int64 offset) {
+  uringvfs_wal_writer *w = &wal->writer;
+  const uint32_t bytes = (uint32_t)amount;
+  const uint64_t at = (uint64_t)offset;
+  w->synced_by_group = false;
+  /* Without a link to the database file nobody tells when a transaction ends. */
+  if (w->state == URINGVFS_WAL_THROUGH || wal->database == NULL || at < WAL_HEADER_BYTES)
+    return write_through(wal, data, bytes, at);
+  int rc = place(wal, data, bytes, at);
+  if (rc != SQLITE_OK) return rc;
+  if (w->state == URINGVFS_WAL_COMMIT) return flush_commit(wal);
+  if (is_commit_header(data, bytes)) w->state = URINGVFS_WAL_COMMIT;
+  return SQLITE_OK;
+}
+
+int uringvfs__wal_read(uringvfs_file *wal, void *data, int amount, sqlite3_int64 offset) {
+  const uringvfs_wal_writer *w = &wal->writer;
+  const uint64_t at = (uint64_t)offset, bytes = (uint64_t)amount;
+  if (overlaps_pending(w, at, bytes)) {
+    if (at >= w->start && at + bytes <= pending_end(w)) {
+      memcpy(data, w->buffer + (at - w->start), bytes);
+      return SQLITE_OK;
+    }
+    int rc = flush(wal, false);
+    if (rc != SQLITE_OK) return rc;
+  }
+  return uringvfs__read(wal, data, amount, offset);
+}
+
+int uringvfs__wal_sync(uringvfs_file *wal, int flags) {
+  uringvfs_wal_writer *w = &wal->writer;
+  int rc = flush(wal, false);
+  if (rc != SQLITE_OK) return rc;
+  if (w->state == URINGVFS_WAL_THROUGH) w->sync_asked = true;
+  if (w->sync_rc != SQLITE_OK) {
+    /* Found by an earlier group's fdatasync; the kernel will not report it a second time. */
+    rc = w->sync_rc;
+    w->sync_rc = SQLITE_OK;
+    return rc;
+  }
+  return w->synced_by_group ? SQLITE_OK : uringvfs__sync(wal, flags);
+}
+
+int uringvfs__wal_truncate(uringvfs_file *wal, sqlite3_int64 size) {
+  uringvfs_wal_writer *w = &wal->writer;
+  const uint64_t end = (uint64_t)size;
+  w->synced_by_group = false;
+  if (w->length > 0 && w->start >= end)
+    w->length = 0;
+  else if (w->length > 0 && pending_end(w) > end)
+    w->length = (uint32_t)(end - w->start);
+  int rc = flush(wal, false);
+  return rc != SQLITE_OK ? rc : wal->parent->pMethods->xTruncate(wal->parent, size);
+}
