@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Interop of processes in journal mode wal; what is done and checked is in interop.py."""
+import sys
+
+sys.dont_write_bytecode = True
+
+import interop
+
+sys.exit(interop.main("wal"))
