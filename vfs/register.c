@@ -10,6 +10,11 @@
 
 sqlite3_vfs *uringvfs__parent_vfs;
 
+/* Builds that test with rings everywhere set it to RT_BACKEND_URING. */
+#ifndef URINGVFS_DEFAULT_BACKEND
+#define URINGVFS_DEFAULT_BACKEND RT_BACKEND_AUTO
+#endif
+
 /* ---- may rings be used? ---- */
 
 /*
@@ -48,7 +53,7 @@ static void tell_about_missing_ring(void) {
 /* Before the parent opens anything: a wrong option must not leave a new empty file behind. */
 static int prepare_database(uringvfs_file *f, int flags) {
   f->role = URINGVFS_DATABASE;
-  f->options.backend = RT_BACKEND_AUTO;
+  f->options.backend = URINGVFS_DEFAULT_BACKEND;
   /* Without SQLITE_OPEN_URI no parameters follow the name (os_unix.c, fillInUnixFile). */
   int rc = (flags & SQLITE_OPEN_URI) ? uringvfs__options_from_uri(f->name, &f->options) : SQLITE_OK;
   if (rc == SQLITE_OK && f->options.backend == RT_BACKEND_AUTO) tell_about_missing_ring();
