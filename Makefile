@@ -1,0 +1,345 @@
+# uringvfs: `make help` lists the targets.
+#
+# ext -> vfs -> runtime: each layer sees only the public header of the one below it. build/include/<layer>/ holds (links
+# to) these headers, and runtime/ gets a <sqlite3.h> that refuses to compile.
+
+VERSION := 0.1.0
+SOVERSION := 0
+
+# ---- What a user may set ----------------------------------------------------------------------------------------
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
+DESTDIR ?=
+# SAN=address,undefined or SAN=thread: everything with these sanitizers, in a build directory of its own.
+SAN ?=
+BUILD ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+# TESTS='tests/vfs/*' or TESTS=test_fork: the tests to run, by path or by name; shell patterns, several with spaces.
+TESTS ?=
+# Tests run at once, and seconds after which one has failed.
+JOBS ?= 2
+TEST_TIMEOUT ?= 300
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+AR ?= ar
+PKG_CONFIG ?= pkg-config
+CLANG_FORMAT ?= clang-format
+CLANG_TIDY ?= clang-tidy
+CPPCHECK ?= cppcheck
+VALGRIND ?= valgrind
+
+CFLAGS ?= -O2 -g
+CPPFLAGS ?=
+LDFLAGS ?=
+
+# ---- Flags ------------------------------------------------------------------------------------------------------
+
+comma := ,
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)')
+
+# pkg-config is asked when it is first needed, not when the Makefile is read: `make deps all` may install it on the way.
+memo = $(eval $(1) := $$(shell $(2)))$($(1))
+SQLITE_CFLAGS = $(call memo,SQLITE_CFLAGS,$(PKG_CONFIG) --cflags sqlite3)
+SQLITE_LIBS = $(call memo,SQLITE_LIBS,$(PKG_CONFIG) --libs sqlite3)
+URING_CFLAGS = $(call memo,URING_CFLAGS,$(PKG_CONFIG) --cflags liburing)
+URING_LIBS = $(call memo,URING_LIBS,$(PKG_CONFIG) --libs liburing)
+TEST_CFLAGS = $(call memo,TEST_CFLAGS,$(PKG_CONFIG) --cflags cmocka libseccomp)
+TEST_LIBS = $(call memo,TEST_LIBS,$(PKG_CONFIG) --libs cmocka libseccomp) -ldl -lm
+FUSE_CFLAGS = $(call memo,FUSE_CFLAGS,$(PKG_CONFIG) --cflags fuse3)
+FUSE_LIBS = $(call memo,FUSE_LIBS,$(PKG_CONFIG) --libs fuse3)
+
+warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wpointer-arith \
+  -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wimplicit-fallthrough $(if $(WERROR),-Werror)
+sanitize := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+# The empty value: a file that also has `#define _GNU_SOURCE` repeats it without a warning.
+all_cflags = -std=gnu11 -D_GNU_SOURCE= -pthread -fPIC -fvisibility=hidden -fstack-protector-strong $(warnings) \
+  $(sanitize) -MMD -MP $(CPPFLAGS) $(CFLAGS)
+all_ldflags = -pthread $(sanitize) $(CFLAGS) $(LDFLAGS)
+# Undefined symbols are errors. A sanitizer's own symbols are found in the program that loads the library.
+so_ldflags = -shared -Wl,-z,relro,-z,now $(if $(SAN),,-Wl,-z,defs)
+
+runtime_flags = -I$(BUILD)/include/poison $(URING_CFLAGS)
+vfs_flags = -I$(BUILD)/include/runtime $(SQLITE_CFLAGS)
+ext_flags = -I$(BUILD)/include/vfs $(SQLITE_CFLAGS)
+test_flags = -I$(BUILD)/include/runtime -I$(BUILD)/include/vfs -I. $(SQLITE_CFLAGS) $(URING_CFLAGS) $(TEST_CFLAGS)
+
+# ---- Sources and what is made of them -----------------------------------------------------------------------------
+
+runtime_src := $(sort $(wildcard runtime/*.c))
+vfs_src := $(sort $(wildcard vfs/*.c))
+ext_src := $(sort $(wildcard ext/*.c))
+demo_src := $(sort $(wildcard demo/*.c))
+tests_all_c := $(sort $(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
+test_src := $(foreach f,$(tests_all_c),$(if $(filter test_%,$(notdir $(f))),$(f)))
+support_src := $(foreach f,$(tests_all_c),$(if $(filter support%,$(notdir $(f))),$(f)))
+prog_src := $(foreach f,$(tests_all_c),$(if $(filter prog_%,$(notdir $(f))),$(f)))
+preload_src := $(foreach f,$(tests_all_c),$(if $(filter preload_%,$(notdir $(f))),$(f)))
+# Whatever else lies in a folder of tests/ (a simulated backend, say) is an archive that every program may draw on.
+shared_src := $(filter-out $(test_src) $(support_src) $(prog_src) $(preload_src),$(tests_all_c))
+test_scripts := $(sort $(wildcard tests/test_*.sh tests/test_*.py tests/*/test_*.sh tests/*/test_*.py \
+  tests/*/*/test_*.sh tests/*/*/test_*.py))
+
+runtime_obj := $(runtime_src:%.c=$(BUILD)/%.o)
+# The vfs calls SQLite directly in the library, and through the table of the loading program in the extension: that
+# program may carry an SQLite of its own, whose symbols nobody else sees.
+vfs_obj := $(vfs_src:%.c=$(BUILD)/%.o)
+vfs_ext_obj := $(vfs_src:%.c=$(BUILD)/loadable/%.o)
+ext_obj := $(ext_src:%.c=$(BUILD)/loadable/%.o)
+ext_static_obj := $(ext_src:%.c=$(BUILD)/%.o)
+test_bin := $(test_src:%.c=$(BUILD)/%)
+prog_bin = $(patsubst %.c,$(BUILD)/%,$(filter-out $(if $(have_fuse),,%faultfs.c %_fuse.c),$(prog_src)))
+preload_so := $(preload_src:%.c=$(BUILD)/%.so)
+shared_obj := $(shared_src:%.c=$(BUILD)/%.o)
+demo_bin := $(demo_src:%.c=$(BUILD)/%)
+have_fuse = $(call memo,have_fuse,$(PKG_CONFIG) --exists fuse3 && echo yes)
+
+extension := $(BUILD)/uringvfs.so
+library := $(BUILD)/liburingvfs.a
+shared_library := $(BUILD)/liburingvfs.so
+runtime_library := $(BUILD)/liburingrt.a
+products := $(runtime_library) $(library) $(shared_library) $(extension) $(BUILD)/uringvfs.pc $(BUILD)/uringrt.pc
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all deps check check-valgrind tests demo install uninstall clean format lint help force
+
+all: $(products)
+
+# ---- Preparation ----------------------------------------------------------------------------------------------------
+
+# Rewritten only when compiler or flags change, so that everything is then compiled anew.
+config := $(BUILD)/config
+config_text = $(CC) $(all_cflags) $(all_ldflags) $(SQLITE_CFLAGS) $(URING_CFLAGS)
+$(config): force $(filter deps,$(MAKECMDGOALS))
+	@mkdir -p $(@D)
+	@$(PKG_CONFIG) --exists sqlite3 liburing 2>/dev/null || \
+	  { echo "uringvfs needs the headers of SQLite and liburing: run 'make deps'" >&2; exit 1; }
+	@printf '%s\n' '$(config_text)' | cmp -s - $@ || printf '%s\n' '$(config_text)' >$@
+
+headers := $(BUILD)/include/runtime/rt.h $(BUILD)/include/vfs/uringvfs.h $(BUILD)/include/poison/sqlite3.h
+$(BUILD)/include/runtime/rt.h: runtime/rt.h
+$(BUILD)/include/vfs/uringvfs.h: vfs/uringvfs.h
+$(BUILD)/include/runtime/rt.h $(BUILD)/include/vfs/uringvfs.h:
+	@mkdir -p $(@D) && ln -sfnr $< $@
+$(BUILD)/include/poison/sqlite3.h: Makefile
+	@mkdir -p $(@D)
+	@echo '#error "the runtime knows nothing of SQLite"' | tee $(@D)/sqlite3ext.h >$@
+
+# ---- Compiling --------------------------------------------------------------------------------------------------------
+
+define compile
+$(call say,CC,$<)
+$(Q)mkdir -p $(@D)
+$(Q)$(CC) $(all_cflags) $(1) -c -o $@ $<
+endef
+
+needs = $(config) | $(headers)
+$(BUILD)/runtime/%.o: runtime/%.c $(needs)
+	$(call compile,$(runtime_flags))
+$(BUILD)/vfs/%.o: vfs/%.c $(needs)
+	$(call compile,$(vfs_flags))
+$(BUILD)/loadable/vfs/%.o: vfs/%.c $(needs)
+	$(call compile,-DURINGVFS_EXTENSION $(vfs_flags))
+$(BUILD)/ext/%.o: ext/%.c $(needs)
+	$(call compile,-DSQLITE_CORE $(ext_flags))
+$(BUILD)/loadable/ext/%.o: ext/%.c $(needs)
+	$(call compile,-DURINGVFS_EXTENSION $(ext_flags))
+# What tests the runtime has no SQLite either.
+$(BUILD)/tests/runtime/%.o: tests/runtime/%.c $(needs)
+	$(call compile,-I$(BUILD)/include/poison $(test_flags))
+$(BUILD)/tests/%_fuse.o $(BUILD)/tests/%faultfs.o: test_flags += $(FUSE_CFLAGS)
+$(BUILD)/tests/%.o: tests/%.c $(needs)
+	$(call compile,$(test_flags))
+$(BUILD)/demo/%.o: demo/%.c $(needs)
+	$(call compile,$(test_flags))
+
+# ---- Linking ----------------------------------------------------------------------------------------------------------
+
+$(runtime_library): $(runtime_obj)
+$(library): $(runtime_obj) $(vfs_obj) $(ext_static_obj)
+$(BUILD)/tests/libshared.a: $(shared_obj)
+$(BUILD)/%.a: Makefile
+	$(call say,AR,$@)
+	$(Q)mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+
+$(shared_library): $(runtime_obj) $(vfs_obj) ext/liburingvfs.map Makefile
+	$(call say,LD,$@)
+	$(Q)$(CC) $(all_ldflags) $(so_ldflags) -Wl,-soname,liburingvfs.so.$(SOVERSION) \
+	  -Wl,--version-script=ext/liburingvfs.map -o $@ $(filter %.o,$^) $(SQLITE_LIBS) $(URING_LIBS)
+	$(Q)ln -sf liburingvfs.so $@.$(SOVERSION)
+
+# No -lsqlite3 here: with -z defs, a direct call of SQLite does not link.
+$(extension): $(runtime_obj) $(vfs_ext_obj) $(ext_obj) ext/uringvfs.map Makefile
+	$(call say,LD,$@)
+	$(Q)$(CC) $(all_ldflags) $(so_ldflags) -Wl,-z,nodelete -Wl,-soname,uringvfs.so \
+	  -Wl,--version-script=ext/uringvfs.map -o $@ $(filter %.o,$^) $(URING_LIBS)
+
+$(BUILD)/%.pc: ext/%.pc.in Makefile $(config)
+	$(call say,GEN,$@)
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' \
+	  -e 's|@INCLUDEDIR@|$(INCLUDEDIR:$(PREFIX)/%=$${prefix}/%)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
+
+support_of = $(patsubst %.c,$(BUILD)/%.o,$(filter $(dir $(1))support%,$(support_src)) $(wildcard tests/support*.c))
+library_for = $(if $(filter tests/runtime/%,$(1)),$(runtime_library),$(library))
+sqlite_for = $(if $(filter tests/runtime/%,$(1)),,$$(SQLITE_LIBS))
+define test_program
+$(BUILD)/$(1:.c=): $(BUILD)/$(1:.c=.o) $(call support_of,$(1)) $(BUILD)/tests/libshared.a $(call library_for,$(1))
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(all_ldflags) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) -Wl,--as-needed $$(TEST_LIBS) \
+	  $$(if $$(filter %faultfs %_fuse,$$@),$$(FUSE_LIBS)) $(call sqlite_for,$(1)) $$(URING_LIBS)
+endef
+$(foreach f,$(test_src) $(prog_src),$(eval $(call test_program,$(f))))
+
+$(preload_so): $(BUILD)/%.so: $(BUILD)/%.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(all_ldflags) -shared -o $@ $< -ldl
+$(preload_so:.so=.o): all_cflags += -fvisibility=default
+
+$(demo_bin): $(BUILD)/%: $(BUILD)/%.o $(library)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(all_ldflags) -o $@ $(filter %.o %.a,$^) -Wl,--as-needed $(SQLITE_LIBS) $(URING_LIBS) -lm
+
+-include $(shell find $(BUILD)/runtime $(BUILD)/vfs $(BUILD)/ext $(BUILD)/loadable $(BUILD)/tests $(BUILD)/demo \
+  -name '*.d' 2>/dev/null)
+
+# ---- Tests ------------------------------------------------------------------------------------------------------------
+
+# Scripts load the extension into programs that were not built with a sanitizer: with SAN only the C programs run.
+tests_here := $(test_src) $(if $(SAN),,$(test_scripts))
+tests_chosen := $(if $(TESTS),$(shell for t in $(tests_here); do \
+  set -f; for p in $(TESTS); do case $$t in $$p|tests/$$p|tests/$$p/*|*/$$p|*/$$p.c|*/$$p.sh|*/$$p.py) echo $$t; break;; \
+  esac; done; done),$(tests_here))
+chosen_bin = $(patsubst %.c,$(BUILD)/%,$(filter %.c,$(tests_chosen)))
+run_tests = BUILD='$(BUILD)' URINGVFS_SO='$(abspath $(extension))' SAN='$(SAN)' CC='$(CC)' JOBS='$(JOBS)' \
+  TEST_TIMEOUT='$(TEST_TIMEOUT)'
+
+tests: all $(test_bin) $(prog_bin) $(preload_so)
+
+check: all $(chosen_bin) $(prog_bin) $(preload_so)
+	$(Q)$(run_tests) tests/run.sh $(chosen_bin) $(filter-out %.c,$(tests_chosen))
+
+check-valgrind: all $(chosen_bin) $(prog_bin) $(preload_so)
+	$(Q)$(run_tests) WRAP='$(VALGRIND) --quiet --leak-check=full --show-leak-kinds=definite,possible \
+	  --errors-for-leak-kinds=definite --error-exitcode=99' tests/run.sh $(chosen_bin)
+
+demo: all $(demo_bin)
+	$(Q)BUILD='$(BUILD)' URINGVFS_SO='$(abspath $(extension))' demo/run.sh
+
+# ---- Installing ---------------------------------------------------------------------------------------------------------
+
+# One list: source, mode, target. Links: target -> name.
+define install_list
+$(extension) 755 $(LIBDIR)/sqlite3/uringvfs.so
+$(shared_library) 755 $(LIBDIR)/liburingvfs.so.$(VERSION)
+$(library) 644 $(LIBDIR)/liburingvfs.a
+$(runtime_library) 644 $(LIBDIR)/liburingrt.a
+$(BUILD)/uringvfs.pc 644 $(LIBDIR)/pkgconfig/uringvfs.pc
+$(BUILD)/uringrt.pc 644 $(LIBDIR)/pkgconfig/uringrt.pc
+vfs/uringvfs.h 644 $(INCLUDEDIR)/uringvfs.h
+ext/uringvfs_ext.h 644 $(INCLUDEDIR)/uringvfs_ext.h
+runtime/rt.h 644 $(INCLUDEDIR)/uringrt/rt.h
+ext/uringvfs.7 644 $(MANDIR)/man7/uringvfs.7
+endef
+define install_links
+liburingvfs.so.$(VERSION) $(LIBDIR)/liburingvfs.so.$(SOVERSION)
+liburingvfs.so.$(SOVERSION) $(LIBDIR)/liburingvfs.so
+endef
+install_own_dirs = $(LIBDIR)/sqlite3 $(INCLUDEDIR)/uringrt
+export install_list install_links
+
+install: all
+	$(Q)set -e; echo "$$install_list" | while read -r source mode target; do \
+	  install -D -m "$$mode" "$$source" '$(DESTDIR)'"$$target"; echo "  INSTALL $(DESTDIR)$$target"; done; \
+	echo "$$install_links" | while read -r target name; do \
+	  ln -sf "$$target" '$(DESTDIR)'"$$name"; echo "  LINK    $(DESTDIR)$$name"; done
+	$(Q)if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
+
+uninstall:
+	$(Q){ echo "$$install_list" | cut -d' ' -f3; echo "$$install_links" | cut -d' ' -f2; } | while read -r target; do \
+	  rm -f '$(DESTDIR)'"$$target"; echo "  REMOVE  $(DESTDIR)$$target"; done
+	$(Q)for d in $(install_own_dirs); do rmdir '$(DESTDIR)'"$$d" 2>/dev/null || :; done
+	$(Q)if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
+
+# ---- Packages ---------------------------------------------------------------------------------------------------------
+
+packages := gcc make libc6-dev pkg-config libsqlite3-dev sqlite3 sqlite3-tools liburing-dev libcmocka-dev \
+  libseccomp-dev libfuse3-dev fuse3 python3 strace e2fsprogs util-linux
+# `make deps DEV=1`: also what lint, the sanitizers with clang, and valgrind need.
+packages += $(if $(DEV),clang clang-format clang-tidy cppcheck valgrind)
+
+deps:
+	@command -v dpkg-query >/dev/null || { \
+	  echo 'No dpkg here. Install the equivalents of these Debian packages: $(packages)' >&2; exit 1; }; \
+	missing=; for p in $(packages); do \
+	  [ "$$(dpkg-query -W -f='$${db:Status-Status}' "$$p" 2>/dev/null)" = installed ] || missing="$$missing $$p"; done; \
+	[ -n "$$missing" ] || { echo 'deps: nothing is missing'; exit 0; }; \
+	echo "deps: missing:$$missing"; \
+	if [ "$$(id -u)" = 0 ]; then as_root=env; \
+	elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then as_root='sudo env'; \
+	else echo "Run this as root, then try again:" >&2; \
+	  echo "  apt-get update && apt-get install -y --no-install-recommends$$missing" >&2; exit 1; fi; \
+	$$as_root DEBIAN_FRONTEND=noninteractive apt-get update -q && \
+	$$as_root DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing
+
+# ---- Style ------------------------------------------------------------------------------------------------------------
+
+style_files = $(sort $(wildcard $(foreach d,runtime vfs ext demo tests tests/* tests/*/*,$(d)/*.c $(d)/*.h)))
+tidy_files = $(filter %.c,$(style_files))
+
+format:
+	$(Q)$(CLANG_FORMAT) -i $(style_files)
+
+define tidy
+$(call say,TIDY,$<)
+$(Q)mkdir -p $(@D)
+$(Q)$(CLANG_TIDY) --quiet --warnings-as-errors='*' $< -- -std=gnu11 -D_GNU_SOURCE= $(1) 2>$@.log || \
+  { cat $@.log >&2; exit 1; }
+@touch $@
+endef
+
+tidy_needs = .clang-tidy $(filter %.h,$(style_files)) $(needs)
+$(BUILD)/lint/runtime/%.ok: runtime/%.c $(tidy_needs)
+	$(call tidy,$(runtime_flags))
+$(BUILD)/lint/vfs/%.ok: vfs/%.c $(tidy_needs)
+	$(call tidy,$(vfs_flags))
+$(BUILD)/lint/ext/%.ok: ext/%.c $(tidy_needs)
+	$(call tidy,-DURINGVFS_EXTENSION $(ext_flags))
+$(BUILD)/lint/tests/%_fuse.ok $(BUILD)/lint/tests/%faultfs.ok: test_flags += $(FUSE_CFLAGS)
+$(BUILD)/lint/tests/%.ok: tests/%.c $(tidy_needs)
+	$(call tidy,$(test_flags))
+$(BUILD)/lint/demo/%.ok: demo/%.c $(tidy_needs)
+	$(call tidy,$(test_flags))
+
+lint-sources:
+	@for layer in 'runtime $(runtime_src)' 'vfs $(vfs_src)' 'ext $(ext_src)' 'tests $(tests_all_c)'; do \
+	  case "$$layer" in *.c*) ;; *) echo "lint: no source file in $$layer/: nothing would be checked" >&2; exit 1;; esac; done
+lint-format: lint-sources
+	$(call say,FORMAT,$(words $(style_files)) files)
+	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(style_files)
+lint-cppcheck: lint-sources
+	$(Q)command -v $(CPPCHECK) >/dev/null || { echo 'lint: no cppcheck here, left out'; exit 0; }; \
+	echo '  CHECK   runtime vfs ext'; $(CPPCHECK) --quiet --error-exitcode=1 --inline-suppr --std=c11 -j $(JOBS) \
+	  --enable=warning,portability --suppress=missingInclude $(runtime_src) $(vfs_src) $(ext_src)
+lint: lint-format lint-cppcheck $(tidy_files:%.c=$(BUILD)/lint/%.ok)
+.PHONY: lint-sources lint-format lint-cppcheck
+
+clean:
+	rm -rf build $(if $(filter-out build build/%,$(BUILD)),'$(BUILD)')
+
+help:
+	@echo 'make deps             install the Debian packages that are missing (DEV=1: those of lint and valgrind too)'
+	@echo 'make [all]            build/uringvfs.so, build/liburingvfs.a and .so, build/liburingrt.a'
+	@echo 'make check            build and run the tests (TESTS="pattern ...", JOBS=2, TEST_TIMEOUT=300)'
+	@echo 'make check-valgrind   the C tests under valgrind'
+	@echo 'make demo             store real files through both VFSs and compare'
+	@echo 'make install          to PREFIX (/usr/local) below DESTDIR; make uninstall removes the same files'
+	@echo 'make format | lint    clang-format in place | clang-format, clang-tidy and cppcheck as a check'
+	@echo 'make clean            remove build/'
+	@echo 'Variables: CC CFLAGS LDFLAGS BUILD PREFIX DESTDIR, V=1 (show commands), WERROR=1 (warnings are errors),'
+	@echo '           SAN=address,undefined or SAN=thread (in a build directory of its own; check runs the C programs)'
