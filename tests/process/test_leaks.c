@@ -69,7 +69,7 @@ static void remove_databases(void) {
 
 static void test_no_descriptor_ring_or_memory_leaks(void **state) {
   (void)state;
-  int rounds = getenv("LEAK_ROUNDS") != NULL ? atoi(getenv("LEAK_ROUNDS")) : 6;
+  int rounds = getenv("LEAK_ROUNDS") != NULL ? atoi(getenv("LEAK_ROUNDS")) : 8;
   int descriptors = 0, rings = 0;
   long long created = 0, memory = 0;
   size_t heap = 0;
@@ -93,8 +93,9 @@ static void test_no_descriptor_ring_or_memory_leaks(void **state) {
     assert_int_equal(rings_now, rings);
     assert_int_equal(created_now, created);
     assert_int_equal(memory_now, memory);
-    /* A leak of one small object per connection would be far above the page of slack. */
-    if (heap_now > heap + 4096) fail_msg("the heap grew from %zu to %zu bytes in round %d", heap, heap_now, i);
+    /* malloc's caches make the figure move by a few KiB. One object of 32 bytes leaked per connection and round
+    ** is 24 KiB at the end. */
+    if (heap_now > heap + 16384) fail_msg("the heap grew from %zu to %zu bytes in round %d", heap, heap_now, i);
   }
   printf(
       "%d rounds of %d connections: %d descriptors, %d rings, %lld rings ever made, %lld bytes of SQLite, heap %zu\n",
