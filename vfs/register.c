@@ -227,8 +227,10 @@ int uringvfs_register(int make_default) {
   if (initialized != SQLITE_OK) return initialized;
 #endif
   pthread_mutex_lock(&mutex);
-  int rc = uringvfs__parent_vfs != NULL ? SQLITE_OK : adopt_parent();
-  if (rc == SQLITE_OK) rc = sqlite3_vfs_register(&uring_vfs, make_default);
+  const bool registered = uringvfs__parent_vfs != NULL;
+  int rc = registered ? SQLITE_OK : adopt_parent();
+  /* Registering anew without make_default would take the default away from whoever asked for it. */
+  if (rc == SQLITE_OK && (!registered || make_default)) rc = sqlite3_vfs_register(&uring_vfs, make_default);
   pthread_mutex_unlock(&mutex);
   return rc;
 }

@@ -28,7 +28,8 @@ extern "C" {
 
 /*
 ** Registers the VFS "uring" over the VFS that is the default at this moment, its parent from then on. make_default
-** (0 or 1) says whether sqlite3_open() uses it when no VFS is named. Calling it again changes only that.
+** (0 or 1) says whether sqlite3_open() uses it when no VFS is named. Calling it again with 1 makes it the default, with 0
+** changes nothing.
 **
 ** Returns SQLITE_OK, SQLITE_ERROR if there is no default VFS, or what sqlite3_vfs_register() answers. May be called by any thread.
 ** sqlite3_initialize() is called if necessary; do not call it from sqlite3_os_init(). It fits SQLITE_EXTRA_INIT
