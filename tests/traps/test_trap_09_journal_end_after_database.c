@@ -20,9 +20,11 @@ static const char *const lockings[] = {"NORMAL", "EXCLUSIVE"};
 static sqlite3 *filled(const char *way, const char *mode, const char *level, const char *locking) {
   support_reset(NULL);
   sqlite3 *db = db_open("t.db", way);
-  db_execf(db, "PRAGMA page_size=1024; PRAGMA locking_mode=%s; PRAGMA journal_mode=%s; PRAGMA synchronous=%s", locking, mode, level);
+  db_execf(db, "PRAGMA page_size=1024; PRAGMA locking_mode=%s; PRAGMA journal_mode=%s; PRAGMA synchronous=%s", locking,
+           mode, level);
   db_exec(db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v INT, pad BLOB)");
-  db_exec(db, "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<30) INSERT INTO t SELECT i, 1, randomblob(700) FROM n");
+  db_exec(db, "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<30) INSERT INTO t SELECT i, 1, "
+              "randomblob(700) FROM n");
   return db;
 }
 
@@ -41,7 +43,9 @@ static bool ends_journal(const rec_call *c) {
 
 static void watch_change(const rec_call *c, void *arg) {
   struct watch *w = arg;
-  if (c->kind != REC_WRITE && c->kind != REC_TRUNCATE && c->kind != REC_DELETE && c->kind != REC_SYNC && c->kind != REC_UNLOCK) return;
+  if (c->kind != REC_WRITE && c->kind != REC_TRUNCATE && c->kind != REC_DELETE && c->kind != REC_SYNC &&
+      c->kind != REC_UNLOCK)
+    return;
   if (w->ends_now) {
     w->ends_now = false;
     w->ended++;
@@ -88,8 +92,10 @@ static void killed_while_spilling(void **state) {
         int looks = 0;
         db_exec(db, "PRAGMA cache_size=5; PRAGMA cache_spill=5");
         recorder_hook(watch_spill, &looks);
-        db_exec(db, "BEGIN; UPDATE t SET v=2, pad=randomblob(700); INSERT INTO t SELECT id+100, 7, randomblob(2700) FROM t;"
-                    "SAVEPOINT s; UPDATE t SET v=9; DELETE FROM t WHERE id>100; ROLLBACK TO s; UPDATE t SET v=1, pad=randomblob(700);");
+        db_exec(db,
+                "BEGIN; UPDATE t SET v=2, pad=randomblob(700); INSERT INTO t SELECT id+100, 7, randomblob(2700) FROM t;"
+                "SAVEPOINT s; UPDATE t SET v=9; DELETE FROM t WHERE id>100; ROLLBACK TO s; UPDATE t SET v=1, "
+                "pad=randomblob(700);");
         assert_int_equal(killed_now("t.db", SUM), 30);
         db_exec(db, "COMMIT");
         recorder_hook(NULL, NULL);
@@ -149,7 +155,8 @@ static void super_journal(void **state) {
     db_exec(db, "CREATE TABLE other.t(id INTEGER PRIMARY KEY, v INT, pad BLOB)");
     db_exec(db, "INSERT INTO other.t SELECT * FROM main.t");
     recorder_clear_log();
-    db_exec(db, "BEGIN; UPDATE main.t SET v=2, pad=randomblob(700); UPDATE other.t SET v=2, pad=randomblob(700); COMMIT");
+    db_exec(db,
+            "BEGIN; UPDATE main.t SET v=2, pad=randomblob(700); UPDATE other.t SET v=2, pad=randomblob(700); COMMIT");
     size_t super = recorder_find(REC_DELETE, REC_SUPER, 0);
     assert_true(super < recorder_count());
     if (w < 2) {
@@ -166,8 +173,10 @@ static void super_journal(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup(killed_at_any_change, support_reset),   cmocka_unit_test_setup(killed_while_spilling, support_reset),
-      cmocka_unit_test_setup(acknowledged_survives_a_kill, support_reset), cmocka_unit_test_setup(with_a_statement_open, support_reset),
+      cmocka_unit_test_setup(killed_at_any_change, support_reset),
+      cmocka_unit_test_setup(killed_while_spilling, support_reset),
+      cmocka_unit_test_setup(acknowledged_survives_a_kill, support_reset),
+      cmocka_unit_test_setup(with_a_statement_open, support_reset),
       cmocka_unit_test_setup(super_journal, support_reset),
   };
   int rc = cmocka_run_group_tests(tests, support_setup, support_teardown);

@@ -19,7 +19,8 @@ static sqlite3 *filled(const char *way, const char *mode, const char *level) {
   sqlite3 *db = db_open("t.db", way);
   db_execf(db, "PRAGMA page_size=1024; PRAGMA journal_mode=%s; PRAGMA synchronous=%s", mode, level);
   db_exec(db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v INT, pad BLOB)");
-  db_exec(db, "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<30) INSERT INTO t SELECT i, 1, randomblob(700) FROM n");
+  db_exec(db, "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<30) INSERT INTO t SELECT i, 1, "
+              "randomblob(700) FROM n");
   return db;
 }
 
@@ -165,6 +166,7 @@ int main(void) {
       cmocka_unit_test_setup(backup, support_reset),
   };
   int rc = cmocka_run_group_tests(tests, support_setup, support_teardown);
-  if (rc == 0) puts("trap 10: write errors surface at the commit, end with it, and nothing is written after the unlock");
+  if (rc == 0)
+    puts("trap 10: write errors surface at the commit, end with it, and nothing is written after the unlock");
   return rc;
 }

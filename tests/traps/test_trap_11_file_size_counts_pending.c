@@ -70,11 +70,12 @@ static void every_kind(void **state) {
     sqlite3_vfs *vfs = sqlite3_vfs_find(vfs_names[v]);
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
       support_reset(NULL);
-      if (!(kinds[k].flags & SQLITE_OPEN_MAIN_DB)) fclose(fopen(support_path("bare.db"), "w")); /* journals take its mode */
+      if (!(kinds[k].flags & SQLITE_OPEN_MAIN_DB))
+        fclose(fopen(support_path("bare.db"), "w")); /* journals take its mode */
       /* a database name as SQLite hands it down, with room for parameters and the names of journal and WAL */
       sqlite3_filename names = sqlite3_create_filename(support_path("bare.db"), support_path("bare.db-journal"),
                                                        support_path("bare.db-wal"), 0, NULL);
-      const char *name = !kinds[k].name                            ? NULL
+      const char *name = !kinds[k].name                              ? NULL
                          : kinds[k].flags & SQLITE_OPEN_MAIN_DB      ? names
                          : kinds[k].flags & SQLITE_OPEN_MAIN_JOURNAL ? sqlite3_filename_journal(names)
                          : kinds[k].flags & SQLITE_OPEN_WAL          ? sqlite3_filename_wal(names)
@@ -87,7 +88,8 @@ static void every_kind(void **state) {
         snprintf(padded, sizeof padded - 16, "%s", name);
         name = padded;
       }
-      assert_int_equal(vfs->xOpen(vfs, name, f, kinds[k].flags | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &out_flags), SQLITE_OK);
+      assert_int_equal(
+          vfs->xOpen(vfs, name, f, kinds[k].flags | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &out_flags), SQLITE_OK);
       assert_int_equal(size_of(f), 0);
       assert_int_equal(f->pMethods->xWrite(f, buffer, 24, 0), SQLITE_OK);
       assert_int_equal(size_of(f), 24);

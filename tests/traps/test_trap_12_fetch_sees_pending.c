@@ -57,7 +57,8 @@ static void spilled_overflow_pages(void **state) {
                   " INSERT INTO t SELECT i, zeroblob(15000) FROM n");
       db_exec(db, "BEGIN; UPDATE t SET pad=randomblob(15000); INSERT INTO c SELECT id, pad FROM t");
       assert_int_equal(db_int(db, "SELECT count(*) FROM t JOIN c USING(id) WHERE t.pad=c.pad"), 60);
-      db_exec(db, "UPDATE t SET pad=randomblob(14000) WHERE id%2; UPDATE c SET pad=(SELECT pad FROM t WHERE t.id=c.id)");
+      db_exec(db,
+              "UPDATE t SET pad=randomblob(14000) WHERE id%2; UPDATE c SET pad=(SELECT pad FROM t WHERE t.id=c.id)");
       assert_int_equal(db_int(db, "SELECT count(*) FROM t JOIN c USING(id) WHERE t.pad=c.pad"), 60);
       db_exec(db, "COMMIT");
       assert_int_equal(db_int(db, "SELECT count(*) FROM t JOIN c USING(id) WHERE t.pad=c.pad"), 60);
@@ -74,14 +75,17 @@ static void sorter(void **state) {
     if (skip_way(all_ways[w])) continue;
     support_reset(NULL);
     sqlite3 *db = db_open("t.db", all_ways[w]);
-    db_exec(db, "PRAGMA mmap_size=10000000; PRAGMA cache_size=10; PRAGMA temp_store=FILE; PRAGMA threads=2; PRAGMA synchronous=OFF");
+    db_exec(db, "PRAGMA mmap_size=10000000; PRAGMA cache_size=10; PRAGMA temp_store=FILE; PRAGMA threads=2; PRAGMA "
+                "synchronous=OFF");
     db_exec(db, "CREATE TABLE t(id INTEGER PRIMARY KEY, k TEXT)");
     db_exec(db, "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<30000)"
                 " INSERT INTO t SELECT i, printf('%05d%.100c', (i*7919)%30011, 'x') FROM n");
-    sqlite3_int64 wrong = db_int(db, "SELECT sum(k < before) FROM (SELECT k, lag(k) OVER () AS before FROM (SELECT k FROM t ORDER BY k))");
+    sqlite3_int64 wrong = db_int(
+        db, "SELECT sum(k < before) FROM (SELECT k, lag(k) OVER () AS before FROM (SELECT k FROM t ORDER BY k))");
     assert_int_equal(wrong, 0);
     db_exec(db, "CREATE INDEX i ON t(k)");
-    sqlite3_int64 sum = db_int(db, "SELECT sum(id*r%1000003) FROM (SELECT id, row_number() OVER (ORDER BY k) AS r FROM t)");
+    sqlite3_int64 sum =
+        db_int(db, "SELECT sum(id*r%1000003) FROM (SELECT id, row_number() OVER (ORDER BY k) AS r FROM t)");
     if (w == 0) expected = sum;
     assert_int_equal(sum, expected);
     db_check(db);

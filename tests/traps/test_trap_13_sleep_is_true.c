@@ -60,10 +60,11 @@ static void busy_timeout_counts_the_same_calls(void **state) {
   static const struct {
     const char *hold, *want;
     int code;
-  } cases[] = {{"BEGIN EXCLUSIVE", "SELECT * FROM t", SQLITE_BUSY},
-               {"BEGIN IMMEDIATE", "BEGIN IMMEDIATE", SQLITE_BUSY},
-               {"BEGIN IMMEDIATE /* wal */", "INSERT INTO t VALUES(1)", SQLITE_BUSY},
-               {"BEGIN; INSERT INTO t VALUES(1) /* wal */", "PRAGMA wal_checkpoint(TRUNCATE); BEGIN IMMEDIATE", SQLITE_BUSY}};
+  } cases[] = {
+      {"BEGIN EXCLUSIVE", "SELECT * FROM t", SQLITE_BUSY},
+      {"BEGIN IMMEDIATE", "BEGIN IMMEDIATE", SQLITE_BUSY},
+      {"BEGIN IMMEDIATE /* wal */", "INSERT INTO t VALUES(1)", SQLITE_BUSY},
+      {"BEGIN; INSERT INTO t VALUES(1) /* wal */", "PRAGMA wal_checkpoint(TRUNCATE); BEGIN IMMEDIATE", SQLITE_BUSY}};
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     char plain[4096];
@@ -125,7 +126,8 @@ static char *read_mark_sleeps(const char *way) {
   for (size_t i = 0; i < recorder_count(); i++) {
     const rec_call *c = recorder_at(i);
     if (c->kind == REC_SLEEP) n += (size_t)snprintf(out + n, sizeof out - n, "%d ", c->arg);
-    if (c->kind == REC_SHM_LOCK) n += (size_t)snprintf(out + n, sizeof out - n, "%lld/%lld/%d ", c->offset, c->bytes, c->arg);
+    if (c->kind == REC_SHM_LOCK)
+      n += (size_t)snprintf(out + n, sizeof out - n, "%lld/%lld/%d ", c->offset, c->bytes, c->arg);
   }
   recorder_fake_sleep(false);
   db_exec(db, "INSERT INTO t VALUES(2)");

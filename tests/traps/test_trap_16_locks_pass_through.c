@@ -58,7 +58,8 @@ static void wal_script(sqlite3 *db, sqlite3 *other, char *out) {
   note(out, db, "INSERT INTO t VALUES(4)");
   note(out, db, "PRAGMA wal_checkpoint(RESTART)");
   note(out, other, "ROLLBACK");
-  note(out, db, "BEGIN; SELECT * FROM t; INSERT INTO t VALUES(4); SAVEPOINT a; INSERT INTO t VALUES(5); ROLLBACK TO a; COMMIT");
+  note(out, db,
+       "BEGIN; SELECT * FROM t; INSERT INTO t VALUES(4); SAVEPOINT a; INSERT INTO t VALUES(5); ROLLBACK TO a; COMMIT");
   note(out, db, "PRAGMA locking_mode=exclusive; INSERT INTO t VALUES(6)");
   note(out, other, "SELECT * FROM t");
   note(out, db, "PRAGMA locking_mode=normal; SELECT * FROM t");
@@ -145,7 +146,8 @@ static void recovery_by_a_reader(void **state) {
     support_reset(NULL);
     sqlite3 *db = db_open("t.db", ways[w]);
     db_exec(db, "PRAGMA journal_mode=wal; CREATE TABLE t(x); INSERT INTO t VALUES(1),(2),(3)");
-    killed_now("t.db", "SELECT count(*) FROM t"); /* closing it checkpoints killed.db: only shows that it can be recovered */
+    killed_now("t.db",
+               "SELECT count(*) FROM t"); /* closing it checkpoints killed.db: only shows that it can be recovered */
     db_close(db);
     db = db_open("t.db", "vfs=unix");
     sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)0);

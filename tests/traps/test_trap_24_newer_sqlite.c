@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define IOCAP_SUBPAGE_READ 0x00008000 /* not in the headers of 3.40 */
-#define FCNTL_NULL_IO 43
+#define FCNTL_NULL_IO      43
 
 static const char *const all_ways[] = {PLAIN, URING_SYNC, URING_AUTO, URING_RING};
 
@@ -20,7 +20,8 @@ static sqlite3_file *file_of(sqlite3 *db, int op) {
 
 static void device_is_the_parents(void **state) {
   (void)state;
-  recorder_set_device(0, IOCAP_SUBPAGE_READ | SQLITE_IOCAP_POWERSAFE_OVERWRITE | SQLITE_IOCAP_UNDELETABLE_WHEN_OPEN, 8192);
+  recorder_set_device(0, IOCAP_SUBPAGE_READ | SQLITE_IOCAP_POWERSAFE_OVERWRITE | SQLITE_IOCAP_UNDELETABLE_WHEN_OPEN,
+                      8192);
   sqlite3 *db = db_open("t.db", URING_SYNC);
   sqlite3_file *f = file_of(db, SQLITE_FCNTL_FILE_POINTER);
   assert_int_equal(f->pMethods->xSectorSize(f), 8192);
@@ -116,6 +117,7 @@ int main(void) {
       cmocka_unit_test_setup(versions, support_reset),
   };
   int rc = cmocka_run_group_tests(tests, support_setup, support_teardown);
-  if (rc == 0) puts("trap 24: sub-page reads, unknown file controls and the device's traits are right for newer SQLite");
+  if (rc == 0)
+    puts("trap 24: sub-page reads, unknown file controls and the device's traits are right for newer SQLite");
   return rc;
 }

@@ -38,7 +38,7 @@ static int asking_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *f,
     assert_string_equal(sqlite3_uri_parameter(name, "answer"), "42");
   }
   if (flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL)) {
-    flags & SQLITE_OPEN_WAL ? asked.wals++ : asked.journals++;
+    flags &SQLITE_OPEN_WAL ? asked.wals++ : asked.journals++;
     asked.database = sqlite3_database_file_object(name);
     assert_non_null(asked.database);
     assert_string_equal(sqlite3_uri_parameter(sqlite3_filename_database(name), "answer"), "42");
