@@ -79,8 +79,8 @@ test_src := $(foreach f,$(tests_all_c),$(if $(filter test_%,$(notdir $(f))),$(f)
 support_src := $(foreach f,$(tests_all_c),$(if $(filter support%,$(notdir $(f))),$(f)))
 prog_src := $(foreach f,$(tests_all_c),$(if $(filter prog_%,$(notdir $(f))),$(f)))
 preload_src := $(foreach f,$(tests_all_c),$(if $(filter preload_%,$(notdir $(f))),$(f)))
-# Whatever else lies in a folder of tests/ (a simulated backend, say) is an archive that every program may draw on.
-shared_src := $(filter-out $(test_src) $(support_src) $(prog_src) $(preload_src),$(tests_all_c))
+# An archive that every test program may draw on: a simulated backend, say.
+shared_src := $(filter-out $(test_src) $(support_src) $(prog_src) $(preload_src),$(filter tests/sim/%,$(tests_all_c)))
 test_scripts := $(sort $(wildcard tests/test_*.sh tests/test_*.py tests/*/test_*.sh tests/*/test_*.py \
   tests/*/*/test_*.sh tests/*/*/test_*.py))
 
@@ -107,7 +107,7 @@ products := $(runtime_library) $(library) $(shared_library) $(extension) $(BUILD
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check check-valgrind tests demo install uninstall clean format lint help force
+.PHONY: all deps check check-valgrind tests demo compare install uninstall clean format lint help force
 
 all: $(products)
 
@@ -231,6 +231,9 @@ check-valgrind: all $(chosen_bin) $(prog_bin) $(preload_so)
 demo: all $(demo_bin)
 	$(Q)BUILD='$(BUILD)' URINGVFS_SO='$(abspath $(extension))' demo/run.sh
 
+compare: all $(BUILD)/demo/compare
+	$(Q)BUILD='$(BUILD)' demo/compare.sh $(ARGS)
+
 # ---- Installing ---------------------------------------------------------------------------------------------------------
 
 # One list: source, mode, target. Links: target -> name.
@@ -289,7 +292,7 @@ deps:
 
 # ---- Style ------------------------------------------------------------------------------------------------------------
 
-style_files = $(sort $(wildcard $(foreach d,runtime vfs ext demo tests tests/* tests/*/*,$(d)/*.c $(d)/*.h)))
+style_files = $(sort $(wildcard $(foreach d,runtime vfs ext demo demo/* tests tests/* tests/*/*,$(d)/*.c $(d)/*.h)))
 tidy_files = $(filter %.c,$(style_files))
 
 format:
@@ -338,6 +341,7 @@ help:
 	@echo 'make check            build and run the tests (TESTS="pattern ...", JOBS=2, TEST_TIMEOUT=300)'
 	@echo 'make check-valgrind   the C tests under valgrind'
 	@echo 'make demo             store real files through both VFSs and compare'
+	@echo 'make compare          single operations on both VFSs: reads, commits, open and close (ARGS=--help)'
 	@echo 'make install          to PREFIX (/usr/local) below DESTDIR; make uninstall removes the same files'
 	@echo 'make format | lint    clang-format in place | clang-format, clang-tidy and cppcheck as a check'
 	@echo 'make clean            remove build/'
