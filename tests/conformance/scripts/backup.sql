@@ -1,5 +1,5 @@
 -- Copies made by the shell: .backup, .restore, .clone, .save, .dump and .read, an in-memory copy (deserialize),
--- .sha3sum, .recover, a backup taken of a database that is in use, into one that exists with another page size.
+-- .sha3sum, a backup taken of a database that is in use, into one that exists with another page size.
 {{open main.db}}
 CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT);
 CREATE INDEX t_v ON t(v);
@@ -13,8 +13,6 @@ DELETE FROM t WHERE id > 400;
 .clone {{uri clone.db}}
 .once dump.txt
 .dump
-.once recover.txt
-.recover
 .restore {{uri backup.db}}
 SELECT count(*), max(v) FROM t;
 .sha3sum
@@ -31,9 +29,6 @@ PRAGMA integrity_check;
 {{open read.db}}
 .read dump.txt
 .sha3sum
-{{open recovered.db}}
-.read recover.txt
-SELECT count(*), max(v) FROM t;
 {{open small.db}}
 PRAGMA page_size=1024;
 PRAGMA journal_mode=delete;

@@ -41,7 +41,7 @@ PRAGMA optimize;
 .filectrl reserve_bytes 0
 .filectrl has_moved
 .filectrl chunk_size 262144
-INSERT INTO t VALUES(60, zeroblob(100000), 1);
+INSERT INTO t VALUES(60, zeroblob(3000000), 1);
 .shell stat -c %s main.db
 .filectrl size_limit
 .filectrl data_version
