@@ -1,7 +1,7 @@
 /*
 ** rt.h - completions, completion groups and explicit state machines on io_uring.
 **
-** The library has no global state and knows nothing of databases. Its words:
+** The library knows nothing of databases, and its only global state is counters and caches. Its words:
 **
 **   operation   one I/O (rt_op): a read, a write, an fsync, a timeout, ...
 **   completion  what tracks it (rt_completion): finishes exactly once
@@ -105,6 +105,7 @@ typedef enum rt_kind {
   RT_NOP,
   RT_YIELD,
   RT_GROUP,
+  RT_EVENT, /* finished by the program itself: rt_event_init */
   RT_KIND_COUNT
 } rt_kind;
 
@@ -112,23 +113,26 @@ typedef enum rt_kind {
 ** Called once, when the completion's outcome is known and before anyone can see it as finished. `error` is 0 or the negative
 ** errno; the return value becomes the completion's error, so a callback of a successful read may turn it into a failure
 ** (checksum, short page) by returning a negative errno, and should return `error` otherwise. Never called inside
-** rt_submit's or the completion queue's own walk; it may submit more operations.
+** rt_submit, rt_submit_group or the completion queue's own walk, but in rt_wait, rt_step, rt_run and rt_flush after these;
+** it may submit more operations. That of an event or of a group of events runs in whatever call finishes the last of them.
 */
 typedef int (*rt_callback)(rt_completion *c, int error, void *arg);
 
 struct rt_completion {
   /* private */
-  _Atomic uint32_t state; /* rt__state in completion.c */
-  uint8_t kind;           /* rt_kind */
-  _Atomic bool cancel;    /* cancellation was asked for */
-  int32_t error;          /* valid once finished */
-  uint64_t bytes;         /* moved so far; final once finished */
-  uint64_t expected;      /* asked for */
+  _Atomic uint32_t state;    /* enum rt__state in internal.h                */
+  uint8_t kind;              /* rt_kind                                     */
+  _Atomic uint8_t cancel;    /* enum rt__cancel: was cancellation asked for */
+  int32_t error;             /* valid once finished                         */
+  uint64_t bytes;            /* moved so far; final once finished           */
+  _Atomic uint64_t expected; /* asked for                                   */
   rt_callback callback;
   void *arg;
-  rt_group *parent;       /* the group it is a child of */
-  rt_completion *sibling; /* next child of that group */
-  rt_loop *loop;          /* where it was submitted; NULL: nowhere yet */
+  _Atomic(rt_group *) parent;       /* the group it is a child of                  */
+  _Atomic(rt_completion *) sibling; /* next child of that group                    */
+  rt_completion *next_ready;        /* outcome known, callback still to run        */
+  _Atomic(rt_loop *) loop;          /* where it was submitted; NULL: nowhere yet   */
+  uint64_t live;                    /* debug builds: marks a completion in use     */
 };
 
 /* Does nothing more happen to it? True only after the callback's effects are visible. A yield is always finished. */
@@ -160,7 +164,8 @@ bool rt_complete_error(rt_completion *c, int error);
 /*
 ** Ask for cancellation. An operation that was not handed to the kernel finishes with -ECANCELED; one that is there finishes
 ** only when the kernel no longer touches its buffer, and if it succeeded after all it says so. Group: all children,
-** recursively, those added later too.
+** recursively, those added later too. From any thread; the completion and the loop it was submitted to must stay for the
+** length of the call.
 */
 void rt_cancel(rt_completion *c);
 
@@ -179,8 +184,9 @@ typedef int64_t (*rt_inline_fn)(rt_op *op);
 
 /* What the file system is like with rings; rt_file_probe finds out. */
 enum {
-  RT_FILE_READS_PUNT = 1,   /* ring reads always go to a worker thread (tmpfs, overlayfs)  */
-  RT_FILE_WRITES_INLINE = 2 /* buffered ring writes complete in the submission (xfs)       */
+  RT_FILE_READS_PUNT = 1,    /* ring reads always go to a worker thread (tmpfs, overlayfs)  */
+  RT_FILE_WRITES_INLINE = 2, /* buffered ring writes complete in the submission (xfs)       */
+  RT_FILE_STREAM = 4         /* pipe, socket, terminal: has no offsets, may block for ever; one transfer is enough */
 };
 
 struct rt_file {
@@ -190,7 +196,7 @@ struct rt_file {
   unsigned traits;        /* RT_FILE_*                                                    */
 };
 
-/* An ordinary descriptor; it stays the caller's. */
+/* An ordinary descriptor; it stays the caller's. Sets RT_FILE_STREAM, no other trait. */
 void rt_file_init_fd(rt_file *f, int fd);
 /* No ordinary descriptor: inline_fn, and in rings `direct` (which may be NULL: inline only). */
 void rt_file_init_inline(rt_file *f, rt_inline_fn inline_fn, rt_direct *direct);
@@ -209,6 +215,7 @@ struct rt_direct {
   bool (*verify)(const rt_direct *d);
   /* private */
   _Atomic uint64_t id; /* a ring's slot belongs to this file if it holds this id; 0: not usable */
+  uint64_t base;       /* the first id it had */
 };
 
 void rt_direct_init(rt_direct *d, const char *path, int open_flags, bool (*verify)(const rt_direct *));
@@ -239,9 +246,15 @@ struct rt_op {
   uint64_t offset;      /* bytes; RT_TRUNCATE: the new size                  */
   uint64_t deadline_ns; /* CLOCK_MONOTONIC, 0: none                          */
   /* private */
-  rt_op *after;         /* must have succeeded before this one starts        */
-  rt_op *next;          /* queues of the loop                                */
-  uint64_t private_[6]; /* of the loop's backend                             */
+  rt_op *after;         /* must have succeeded before this one starts; NULL once it has */
+  rt_op *then;          /* is to start after this one                                   */
+  rt_op *next, *prev;   /* the loop's list it is on                                     */
+  uint64_t start_ns;    /* for the latency histogram                                    */
+  uint8_t phase;        /* enum rt__phase in internal.h                                 */
+  uint8_t tries;        /* attempts repeated without progress                           */
+  uint8_t marks;        /* RT__OP_* in internal.h                                       */
+  uint16_t slot;        /* of the ring's file table                                     */
+  uint64_t private_[3]; /* of the loop's backend                                        */
 };
 
 void rt_prep_read(rt_op *op, rt_file *f, void *buf, uint64_t length, uint64_t offset);
@@ -266,14 +279,17 @@ void rt_on_finish(rt_op *op, rt_callback callback, void *arg);
 /* At the deadline the operation is asked to cancel and will report -ETIME, unless it finishes as usual before that. */
 void rt_set_deadline(rt_op *op, uint64_t deadline_ns);
 /* op starts only after `before` has succeeded; if that fails, op finishes with -ECANCELED. Both are submitted to one loop, `before`
-** directly ahead of op. On the ring both are one submission (IOSQE_IO_LINK); a short write that breaks the link is resumed, and op runs after it. */
+** directly ahead of op, and `before` must stay until op has finished. On the ring both are one submission (IOSQE_IO_LINK); a short write that breaks the link is resumed, and op runs after it. */
 void rt_order_after(rt_op *op, rt_op *before);
 
 /*
 ** ---- Groups --------------------------------------------------------------------------------------------------
 **
 ** Add children (in any state: new, pending, finished, failed), then build. The group finishes when it is built and all
-** children have finished, never before. Its error is that of the first added child that failed.
+** children have finished, never before, and children stay where they are until the group has finished. Its error is that of
+** the first added child that failed; with the other policies one that failed of itself goes before one that was cancelled for it.
+** A group's outcome is only its children's: cancelled without any child left to cancel, it still succeeds.
+** One thread at a time adds and builds; children may be finishing meanwhile on others.
 */
 typedef enum rt_group_policy {
   RT_ALL = 0,        /* wait for all, report the first added that failed          */
@@ -284,13 +300,13 @@ typedef enum rt_group_policy {
 struct rt_group {
   rt_completion c;
   /* private */
-  rt_completion *first, *last;
-  _Atomic uint32_t pending; /* unfinished children, and one for the building */
-  uint8_t policy;
+  _Atomic(rt_completion *) first;
+  rt_completion *last;
+  _Atomic uint32_t pending; /* unfinished children, and one for the building       */
+  uint8_t policy;           /* rt_group_policy                                     */
   bool built;
-  _Atomic bool won; /* RT_ANY: one child has succeeded */
-  uint64_t deadline_ns;
-  uint64_t private_[8];
+  _Atomic bool decided; /* RT_ABORT_ON_ERROR, RT_ANY: the siblings were cancelled  */
+  uint64_t deadline_ns; /* CLOCK_MONOTONIC, 0: none                                */
 };
 
 void rt_group_init(rt_group *g, rt_group_policy policy, rt_callback callback, void *arg);
@@ -298,6 +314,8 @@ void rt_group_init(rt_group *g, rt_group_policy policy, rt_callback callback, vo
 RT_MUST_USE int rt_group_add(rt_group *g, rt_completion *child);
 /* No more children. An empty group succeeds now. */
 void rt_group_build(rt_group *g);
+/* Before submitting: at the deadline every unfinished child is asked to cancel and reports -ETIME. */
+void rt_group_set_deadline(rt_group *g, uint64_t deadline_ns);
 
 /*
 ** ---- Loops ---------------------------------------------------------------------------------------------------
@@ -312,6 +330,8 @@ typedef struct rt_loop_options {
   rt_backend_choice backend;
   unsigned entries;      /* submission queue size and bound on operations in flight; 0: 64 */
   unsigned direct_slots; /* direct descriptors a ring keeps open at once; 0: 8        */
+  bool patient; /* Waiting returns to user space only when a whole group is through, and a cancellation asked for by
+                         ** another thread is passed on late. Right for batches on disk files; leased loops are so. */
 } rt_loop_options;
 
 /* Opens a loop. 0 or a negative errno (-EPERM: forbidden by seccomp or sysctl, -ENOSYS: no io_uring in this kernel,
@@ -324,14 +344,16 @@ RT_MUST_USE rt_backend_choice rt_loop_backend(const rt_loop *loop);
 /* The shared synchronous loop: stateless, any number of threads at once. */
 rt_loop *rt_sync_loop(void);
 
-/* Queue an operation; inline ones are finished on return. Never fails and never recurses: errors arrive through the completion. */
+/* Queue an operation. Inline ones are finished on return (one with a callback: at the next rt_wait, rt_step, rt_run or rt_flush).
+** Never fails and never recurses: errors arrive through the completion. An operation that was cancelled before is finished already. */
 void rt_submit(rt_loop *loop, rt_op *op);
-/* Queue every operation among g's children that was not submitted yet, in the order they were added, as one batch, and build g. */
+/* Queue every operation among g's children that was not submitted yet, in the order they were added, as one batch, and build g.
+** Child groups likewise. */
 void rt_submit_group(rt_loop *loop, rt_group *g);
-/* Hand what is queued to the kernel without waiting. */
+/* Hand what is queued to the kernel without waiting, and run the callbacks that are due. */
 void rt_flush(rt_loop *loop);
 /* Wait for c with one io_uring_enter for submitting and waiting where nothing interferes; returns rt_error(c).
-** loop may be NULL if c is finished by other threads. */
+** loop may be NULL if c is finished by other threads. It may be used inside a callback, but not for what that callback is about. */
 int rt_wait(rt_loop *loop, rt_completion *c);
 /* Drive whatever is in flight until nothing is. */
 void rt_run(rt_loop *loop);

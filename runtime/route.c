@@ -1,0 +1,59 @@
+/*
+** route.c - ring or inline: the one table that says which.
+**
+** The figures are of buffered I/O on ext4, Linux 6.18 (`make bench` of the runtime prints them for the machine at hand):
+**   a lone cached 4 KiB read costs a little more through the ring than by pread; a batch costs a third per page;
+**   a buffered write through the ring is punted to a worker thread (but on xfs), twice to eight times its inline price;
+**   writes followed by fdatasync cost the same either way from 64 KiB up: the flush is the price.
+*/
+#include "backend.h"
+
+typedef struct row {
+  rt_kind kind;
+  int8_t sync;       /* -1: either                                      */
+  unsigned never_if; /* a trait that rules the ring out                 */
+  unsigned only_if;  /* a trait without which the ring is ruled out     */
+  unsigned min_count;
+  uint64_t min_bytes;
+} row;
+
+static const row table[] = {
+    {RT_READ, -1, RT_FILE_READS_PUNT, 0, 4, 0},
+    {RT_READV, -1, RT_FILE_READS_PUNT, 0, 4, 0},
+    {RT_WRITE, 1, 0, 0, 1, 64 * 1024},
+    {RT_WRITEV, 1, 0, 0, 1, 64 * 1024},
+    {RT_WRITE, 0, 0, RT_FILE_WRITES_INLINE, 4, 0},
+    {RT_WRITEV, 0, 0, RT_FILE_WRITES_INLINE, 4, 0},
+    /* behind writes it goes where these go; by itself it blocks, so it leaves room for others */
+    {RT_FSYNC, -1, 0, 0, 2, 64 * 1024},
+    {RT_FDATASYNC, -1, 0, 0, 2, 64 * 1024},
+    {RT_NOP, -1, 0, 0, 0, 0},
+};
+
+static bool reachable(const rt_file *f) { return f->fd >= 0 || (f->direct && rt_direct_usable(f->direct)); }
+
+static bool table_says(unsigned traits, const rt_work *work) {
+  for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+    const row *r = &table[i];
+    if (r->kind != work->kind || (r->sync >= 0 && r->sync != work->sync)) continue;
+    return !(traits & r->never_if) && (traits & r->only_if) == r->only_if && work->count >= r->min_count &&
+           work->bytes >= r->min_bytes;
+  }
+  return false;
+}
+
+bool rt_route_ring(rt_backend_choice backend, const rt_file *f, const rt_work *work) {
+  if (backend == RT_BACKEND_SYNC || (f && !reachable(f))) return false;
+  if (backend == RT_BACKEND_URING) return true;
+  if (f && (f->traits & RT_FILE_STREAM)) return true; /* inline it could block for ever */
+  return table_says(f ? f->traits : 0, work);
+}
+
+enum rt__way rt__op_way(const rt_loop *loop, const rt_op *op) {
+  rt_kind kind = (rt_kind)op->c.kind;
+  if (kind == RT_TIMEOUT) return RT__WAY_RING; /* the loop's own timers */
+  if (!loop->backend->can(loop, kind)) return RT__WAY_INLINE;
+  if (op->file && kind != RT_OPEN && !reachable(op->file)) return RT__WAY_INLINE;
+  if (loop->choice == RT_BACKEND_URING || (op->file && (op->file->traits & RT_FILE_STREAM))) return RT__WAY_RING;
+  return RT__WAY_EITHER;
+}
