@@ -20,7 +20,7 @@
 #define URING_SYNC "vfs=uring&uring_backend=sync"
 #define URING_RING "vfs=uring&uring_backend=uring"
 #define URING_AUTO "vfs=uring&uring_backend=auto"
-#define PLAIN      "vfs=recorder"
+#define PLAIN      "vfs=" RECORDER_VFS
 
 /* Group set-up and tear-down: makes the directory, installs the recorder, registers uring over it; removes the directory. */
 int support_setup(void **state);

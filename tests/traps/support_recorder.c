@@ -391,7 +391,7 @@ int recorder_install(void) {
       .iVersion = 3,
       .szOsFile = (int)sizeof(rec_file) + R.parent->szOsFile,
       .mxPathname = R.parent->mxPathname,
-      .zName = "recorder",
+      .zName = RECORDER_VFS,
       .xOpen = rec_open,
       .xDelete = rec_delete,
       .xAccess = rec_access,

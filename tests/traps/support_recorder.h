@@ -5,7 +5,7 @@
 ** uringvfs_register() takes it as its parent:
 **
 **   SQLite -> uring -> recorder -> unix         (vfs=uring: what is tested)
-**   SQLite -> recorder -> unix                  (vfs=recorder: what the default VFS does, to compare with)
+**   SQLite -> recorder -> unix                  (vfs=unix-recorder: what the default VFS does, to compare with)
 **
 ** With uring_backend=sync every read, write and sync of the shim passes here. What takes a ring does not: the tests that look at
 ** the ring use the statistics.
@@ -19,6 +19,9 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+/* Of the unix family by name: below another parent the shim takes no ring (that parent might store other bytes). */
+#define RECORDER_VFS "unix-recorder"
 
 typedef enum rec_kind {
   REC_ANY = 0,
@@ -60,7 +63,7 @@ typedef struct rec_call {
   unsigned shm_held;      /* of that database: bit n: exclusive slot n   */
 } rec_call;
 
-/* Registers the recorder as default VFS named "recorder". Call once, before uringvfs_register. */
+/* Registers the recorder as default VFS, named RECORDER_VFS. Call once, before uringvfs_register. */
 int recorder_install(void);
 
 /* Forget the log; failures and hooks too. */

@@ -62,7 +62,7 @@ static void every_kind(void **state) {
                {SQLITE_OPEN_SUBJOURNAL | SQLITE_OPEN_DELETEONCLOSE, NULL},
                {SQLITE_OPEN_TRANSIENT_DB | SQLITE_OPEN_DELETEONCLOSE, NULL},
                {SQLITE_OPEN_TEMP_JOURNAL | SQLITE_OPEN_DELETEONCLOSE, NULL}};
-  static const char *const vfs_names[] = {"recorder", "uring"};
+  static const char *const vfs_names[] = {RECORDER_VFS, "uring"};
   char buffer[8192], out[8192];
   (void)state;
   memset(buffer, 'a', sizeof buffer);

@@ -100,8 +100,8 @@ static void unknown_controls(void **state) {
 /* Method versions mirror the parent's. */
 static void versions(void **state) {
   (void)state;
-  assert_int_equal(sqlite3_vfs_find("uring")->iVersion, sqlite3_vfs_find("recorder")->iVersion);
-  assert_int_equal(sqlite3_vfs_find("uring")->mxPathname, sqlite3_vfs_find("recorder")->mxPathname);
+  assert_int_equal(sqlite3_vfs_find("uring")->iVersion, sqlite3_vfs_find(RECORDER_VFS)->iVersion);
+  assert_int_equal(sqlite3_vfs_find("uring")->mxPathname, sqlite3_vfs_find(RECORDER_VFS)->mxPathname);
   sqlite3 *db = db_open("t.db", URING_SYNC);
   db_exec(db, "PRAGMA journal_mode=wal; CREATE TABLE t(x)");
   assert_int_equal(file_of(db, SQLITE_FCNTL_FILE_POINTER)->pMethods->iVersion, 3);

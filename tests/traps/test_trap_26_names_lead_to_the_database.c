@@ -48,7 +48,7 @@ static int asking_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *f,
 
 static void parent_can_ask(void **state) {
   (void)state;
-  sqlite3_vfs *parent = sqlite3_vfs_find("recorder");
+  sqlite3_vfs *parent = sqlite3_vfs_find(RECORDER_VFS);
   next_open = parent->xOpen;
   parent->xOpen = asking_open;
   for (int wal = 0; wal < 2; wal++) {
