@@ -212,19 +212,20 @@ $(demo_bin): $(BUILD)/%: $(BUILD)/%.o $(library)
 
 # Scripts load the extension into programs that were not built with a sanitizer: with SAN only the C programs run.
 tests_here := $(test_src) $(if $(SAN),,$(test_scripts))
-tests_chosen := $(if $(TESTS),$(shell for t in $(tests_here); do \
-  set -f; for p in $(TESTS); do case $$t in $$p|tests/$$p|tests/$$p/*|*/$$p|*/$$p.c|*/$$p.sh|*/$$p.py) echo $$t; break;; \
-  esac; done; done),$(tests_here))
+tests_chosen := $(if $(TESTS),$(shell set -f; for t in $(tests_here); do for p in $(TESTS); do case $$t in \
+  ($$p|tests/$$p|tests/$$p/*|*/$$p|*/$$p.c|*/$$p.sh|*/$$p.py) echo $$t; break;; esac; done; done),$(tests_here))
 chosen_bin = $(patsubst %.c,$(BUILD)/%,$(filter %.c,$(tests_chosen)))
+# The helper programs and libraries of their folders.
+chosen_helpers = $(sort $(foreach d,$(dir $(tests_chosen)),$(filter $(BUILD)/$(d)%,$(prog_bin) $(preload_so))))
 run_tests = BUILD='$(BUILD)' URINGVFS_SO='$(abspath $(extension))' SAN='$(SAN)' CC='$(CC)' JOBS='$(JOBS)' \
   TEST_TIMEOUT='$(TEST_TIMEOUT)'
 
 tests: all $(test_bin) $(prog_bin) $(preload_so)
 
-check: all $(chosen_bin) $(prog_bin) $(preload_so)
+check: all $(chosen_bin) $(chosen_helpers)
 	$(Q)$(run_tests) tests/run.sh $(chosen_bin) $(filter-out %.c,$(tests_chosen))
 
-check-valgrind: all $(chosen_bin) $(prog_bin) $(preload_so)
+check-valgrind: all $(chosen_bin) $(chosen_helpers)
 	$(Q)$(run_tests) WRAP='$(VALGRIND) --quiet --leak-check=full --show-leak-kinds=definite,possible \
 	  --errors-for-leak-kinds=definite --error-exitcode=99' tests/run.sh $(chosen_bin)
 
