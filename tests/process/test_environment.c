@@ -39,7 +39,7 @@ static void work(const char *vfs) {
   sqlite3 *db = NULL;
   int rc = SQLITE_OK;
   for (int i = 0; i < 4 && rc == SQLITE_OK; i++) {
-    snprintf(text, sizeof(text), "%s-%s.db", vfs, modes[i]);
+    snprintf(text, sizeof(text), "%d-%s.db", (int)getpid(), modes[i]);
     rc = db_open_rc(at(text), vfs, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db);
     snprintf(text, sizeof(text),
              "PRAGMA journal_mode=%s; PRAGMA cache_size=5; PRAGMA temp_store=file; CREATE TABLE t(a, b)", modes[i]);
@@ -59,7 +59,7 @@ static void work(const char *vfs) {
   if (db_open_rc(at("missing/x.db"), vfs, SQLITE_OPEN_READWRITE, &db) == SQLITE_OK) rc = SQLITE_ERROR;
   sqlite3_close(db);
   if (vfs_is_uring && strcmp(vfs, "uring") == 0) {
-    snprintf(text, sizeof(text), "file:%s?vfs=uring&uring_nonsense=1", at("uring-wal.db"));
+    snprintf(text, sizeof(text), "file:%s?vfs=uring&uring_nonsense=1", at("options.db"));
     if (sqlite3_open_v2(text, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI, NULL) == SQLITE_OK) rc = SQLITE_ERROR;
     sqlite3_close(db);
   }
