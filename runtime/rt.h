@@ -194,6 +194,7 @@ struct rt_file {
   rt_direct *direct;      /* how rings open it, or NULL                                   */
   rt_inline_fn inline_fn; /* or NULL: system calls on fd                                  */
   unsigned traits;        /* RT_FILE_*                                                    */
+  uint32_t inline_max;    /* bytes that inline_fn's system call moves at most; 0: any     */
 };
 
 /* An ordinary descriptor; it stays the caller's. Sets RT_FILE_STREAM, no other trait. */

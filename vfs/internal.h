@@ -150,6 +150,12 @@ bool uringvfs__file_is_ours(const sqlite3_file *file);
 
 /* ---- page_io.c ---- */
 
+/*
+** os_unix.c masks the size of a read or write with 0x1ffff (seekAndWriteFd, seekAndRead): more in one call is cut short or,
+** at a multiple of 128 KiB, taken for a full disk. Whole 4 KiB pages below that.
+*/
+#define URINGVFS_PARENT_MAX_BYTES 0x1f000
+
 extern rt_pool *uringvfs__pool;
 
 rt_backend_choice uringvfs__backend(const uringvfs_file *f);

@@ -28,17 +28,11 @@ rt_backend_choice uringvfs__backend(const uringvfs_file *f) {
   return database->options.backend;
 }
 
-/*
-** os_unix.c masks the size of a read or write with 0x1ffff (seekAndWriteFd, seekAndRead): more in one call is cut short or,
-** at a multiple of 128 KiB, taken for a full disk. Whole 4 KiB pages below that.
-*/
-#define PARENT_MAX_BYTES 0x1f000
-
 static int parent_write(sqlite3_file *parent, const rt_op *op) {
   int rc = SQLITE_OK;
-  for (uint64_t done = 0; rc == SQLITE_OK && done < op->length; done += PARENT_MAX_BYTES) {
+  for (uint64_t done = 0; rc == SQLITE_OK && done < op->length; done += URINGVFS_PARENT_MAX_BYTES) {
     const uint64_t left = op->length - done;
-    const int amount = (int)(left < PARENT_MAX_BYTES ? left : PARENT_MAX_BYTES);
+    const int amount = (int)(left < URINGVFS_PARENT_MAX_BYTES ? left : URINGVFS_PARENT_MAX_BYTES);
     rc = parent->pMethods->xWrite(parent, (const char *)op->buf + done, amount, (sqlite3_int64)(op->offset + done));
   }
   return rc;

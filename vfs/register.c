@@ -93,6 +93,7 @@ static int uring_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *fil
       f->inode = uringvfs__inode_acquire(f->parent, name, (opened_flags & SQLITE_OPEN_READWRITE) != 0,
                                          (flags & SQLITE_OPEN_NOFOLLOW) != 0);
     rt_file_init_inline(&f->io, uringvfs__inline_operation, f->inode != NULL ? &f->inode->direct : NULL);
+    f->io.inline_max = URINGVFS_PARENT_MAX_BYTES;
   }
   uringvfs__file_set_methods(f);
   return SQLITE_OK;
