@@ -180,8 +180,9 @@ $(extension): $(runtime_obj) $(vfs_ext_obj) $(ext_obj) ext/uringvfs.map Makefile
 	$(Q)$(CC) $(all_ldflags) $(so_ldflags) -Wl,-z,nodelete -Wl,-soname,uringvfs.so \
 	  -Wl,--version-script=ext/uringvfs.map -o $@ $(filter %.o,$^) $(URING_LIBS)
 
-$(BUILD)/%.pc: ext/%.pc.in Makefile $(config)
-	$(call say,GEN,$@)
+# Written anew for every prefix.
+$(BUILD)/uringvfs.pc $(BUILD)/uringrt.pc: $(BUILD)/%.pc: ext/%.pc.in Makefile force
+	@mkdir -p $(@D)
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' \
 	  -e 's|@INCLUDEDIR@|$(INCLUDEDIR:$(PREFIX)/%=$${prefix}/%)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
 
