@@ -89,10 +89,10 @@ static int uring_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *fil
   if (out_flags != NULL) *out_flags = opened_flags;
   if ((flags & SQLITE_OPEN_WAL) && name != NULL) link_wal(f);
   if (f->role != URINGVFS_OTHER) {
-    if (uringvfs__ring_unavailable() == 0)
-      f->inode = uringvfs__inode_acquire(f->parent, name, (opened_flags & SQLITE_OPEN_READWRITE) != 0,
-                                         (flags & SQLITE_OPEN_NOFOLLOW) != 0);
-    rt_file_init_inline(&f->io, uringvfs__inline_operation, f->inode != NULL ? &f->inode->direct : NULL);
+    f->inode = uringvfs__inode_acquire(f->parent, name, (opened_flags & SQLITE_OPEN_READWRITE) != 0,
+                                       (flags & SQLITE_OPEN_NOFOLLOW) != 0);
+    const bool direct = f->inode != NULL && parent_keeps_bytes();
+    rt_file_init_inline(&f->io, uringvfs__inline_operation, direct ? &f->inode->direct : NULL);
     f->io.inline_max = URINGVFS_PARENT_MAX_BYTES;
   }
   uringvfs__file_set_methods(f);

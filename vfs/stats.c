@@ -16,7 +16,9 @@ void uringvfs__count_wal_batch(uint64_t bytes, uint64_t frames) {
 char *uringvfs__stats_json(const uringvfs_options *options) {
   rt_stats s;
   char text[128];
-  const int unavailable = uringvfs__ring_unavailable();
+  /* A connection that does without rings does not ask the kernel for one: that may be what it was told to avoid. */
+  const bool unused = options->backend == RT_BACKEND_SYNC;
+  const int unavailable = unused ? 0 : uringvfs__ring_unavailable();
   rt_stats_read(&s);
   return sqlite3_mprintf(
       "{\"vfs_version\":\"%s\",\"backend\":\"%s\",\"ring\":\"%s\","
@@ -25,8 +27,10 @@ char *uringvfs__stats_json(const uringvfs_options *options) {
       "llu,"
       "\"resumed\":%llu,\"redone\":%llu,\"wal_batches\":%llu,\"wal_batch_frames\":%llu,\"wal_batch_bytes\":%llu}",
       URINGVFS_VERSION, uringvfs__backend_name(options->backend),
-      unavailable == 0 ? "available" : uringvfs__ring_unavailable_text(unavailable, text, sizeof text), s.enters,
-      s.rings, s.direct_opens, s.batches, s.batch_ops, s.ops[RT_READ], s.inline_ops[RT_READ], s.ops[RT_WRITE],
+      unused             ? "not used"
+      : unavailable == 0 ? "available"
+                         : uringvfs__ring_unavailable_text(unavailable, text, sizeof text),
+      s.enters, s.rings, s.direct_opens, s.batches, s.batch_ops, s.ops[RT_READ], s.inline_ops[RT_READ], s.ops[RT_WRITE],
       s.inline_ops[RT_WRITE], s.ops[RT_FDATASYNC], s.inline_ops[RT_FDATASYNC], s.resumed, s.redone,
       (unsigned long long)atomic_load_explicit(&wal_batches, memory_order_relaxed),
       (unsigned long long)atomic_load_explicit(&wal_batch_frames, memory_order_relaxed),
