@@ -69,6 +69,7 @@ const rt__calls rt__kernel_calls = {
 const rt__calls *rt__calls_now = &rt__kernel_calls;
 
 static int64_t transfer(const rt__calls *k, const rt_op *op, int fd) {
+  if (!op->file) return -EBADF;
   rt__span s = rt__op_span(op);
   int64_t offset = (op->file->traits & RT_FILE_STREAM) ? -1 : (int64_t)s.offset;
   if (rt__is_read((rt_kind)op->c.kind))

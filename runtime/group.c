@@ -1,19 +1,23 @@
 /*
 ** group.c - a completion made of completions.
 **
-** `pending` counts the unfinished children and one for the building, so that a group cannot finish while children are still being
-** added, whatever happens on other threads. Who brings it to zero finishes the group, nobody else.
+** `pending` starts at BUILDING and every child that finishes takes one off it, so that a group cannot finish while children are
+** still being added, whatever happens on other threads. Building takes off BUILDING less the number of children: what is left
+** is the number of unfinished ones. Who brings it to zero finishes the group, nobody else.
 **
 ** Adding a child races with its finishing. Both sides change the child's state word: rt_group_add sets HAS_PARENT, publish stores
 ** FINISHED. Whoever comes second sees the other and counts the child down, so it is counted down exactly once.
 */
 #include "internal.h"
 
+#define BUILDING (UINT32_MAX / 2)
+
 void rt_group_init(rt_group *g, rt_group_policy policy, rt_callback callback, void *arg) {
   rt__init(&g->c, RT_GROUP, RT__PENDING, callback, arg);
   atomic_init(&g->first, NULL);
   g->last = NULL;
-  atomic_init(&g->pending, 1);
+  atomic_init(&g->pending, BUILDING);
+  g->count = 0;
   g->policy = (uint8_t)policy;
   g->built = false;
   atomic_init(&g->decided, false);
@@ -51,9 +55,9 @@ static int outcome(rt_group *g) {
   return first_error;
 }
 
-static bool count_down(rt_group *g, int *error) {
+static bool count_down(rt_group *g, uint32_t n, int *error) {
   /* acq_rel: the last one sees what every child's finisher wrote. */
-  if (atomic_fetch_sub_explicit(&g->pending, 1, memory_order_acq_rel) != 1) return false;
+  if (atomic_fetch_sub_explicit(&g->pending, n, memory_order_acq_rel) != n) return false;
   *error = outcome(g);
   return true;
 }
@@ -62,13 +66,14 @@ bool rt__group_child_done(rt_group *g, const rt_completion *child, int *error) {
   bool decides = (g->policy == RT_ABORT_ON_ERROR && rt_failed(child)) || (g->policy == RT_ANY && rt_succeeded(child));
   /* Before counting down: until then the group cannot finish, so it and the siblings are still there. */
   if (decides && !atomic_exchange(&g->decided, true)) rt__group_cancel(g, RT__CANCEL_ASKED);
-  return count_down(g, error);
+  return count_down(g, 1, error);
 }
 
 void rt__group_cancel(rt_group *g, enum rt__cancel how) {
   uint8_t none = RT__CANCEL_NONE;
   /* seq_cst, and before the walk: rt_group_add links first and looks at `cancel` then, so no child is missed by both. */
   atomic_compare_exchange_strong(&g->c.cancel, &none, (uint8_t)how);
+  atomic_thread_fence(memory_order_seq_cst);
   for (rt_completion *c = first_child(g); c;) {
     rt_completion *next = next_child(c);
     rt__cancel_as(c, how);
@@ -83,19 +88,19 @@ static bool adopt(rt_group *g, rt_completion *child) {
 
 int rt_group_add(rt_group *g, rt_completion *child) {
   if (g->built || !adopt(g, child)) return -EINVAL;
-  atomic_fetch_add_explicit(&g->pending, 1, memory_order_relaxed); /* the building's count keeps it above zero */
-  atomic_fetch_add_explicit(&g->c.expected, rt_expected(child), memory_order_relaxed);
-  if (g->last)
-    atomic_store(&g->last->sibling, child);
-  else
-    atomic_store(&g->first, child);
+  g->count++;
+  RT__ASSERT(g->count < BUILDING);
+  /* only this thread writes it, until the group finishes */
+  atomic_store_explicit(&g->c.expected, rt_expected(&g->c) + rt_expected(child), memory_order_relaxed);
+  atomic_store_explicit(g->last ? &g->last->sibling : &g->first, child, memory_order_release);
   g->last = child;
 
-  uint32_t s = atomic_fetch_or_explicit(&child->state, RT__HAS_PARENT, memory_order_acq_rel);
+  /* seq_cst: also orders the linking above before the look at `cancel` below, see rt__group_cancel */
+  uint32_t s = atomic_fetch_or(&child->state, RT__HAS_PARENT);
   if ((s & RT__STATE_MASK) == RT__FINISHED) {
     int error;
     bool last = rt__group_child_done(g, child, &error);
-    RT__ASSERT(!last); /* the building's count */
+    RT__ASSERT(!last); /* it is not built */
   }
   uint8_t how = atomic_load(&g->c.cancel);
   if (how == RT__CANCEL_NONE) return 0;
@@ -107,5 +112,5 @@ void rt_group_build(rt_group *g) {
   RT__ASSERT(!g->built);
   g->built = true;
   int error;
-  if (count_down(g, &error)) rt__finish(&g->c, error);
+  if (count_down(g, BUILDING - g->count, &error)) rt__finish(&g->c, error);
 }

@@ -123,9 +123,13 @@ struct rt_loop {
   unsigned entries;
   rt__ops queue, held, started, timers;
   rt__ready ready;
-  unsigned timed;        /* operations with a deadline, and timers          */
-  unsigned finished;     /* operations without a callback finished, ever (wraps) */
-  unsigned streams;      /* attempts on streams running                     */
+  unsigned timed;    /* operations with a deadline, and timers          */
+  unsigned finished; /* operations without a callback finished, ever (wraps) */
+  unsigned streams;  /* attempts on streams running                     */
+  struct {
+    uint8_t kind;
+    uint64_t ops, bytes; /* went through the backend without error; not added to the sums yet */
+  } tally;
   _Atomic bool cancels;  /* somebody asked for a cancellation: look for it */
   _Atomic bool asleep;   /* in the backend, and woken by backend->wake     */
   rt_loop *pool_next;    /* idle rings of the pool                         */
@@ -187,7 +191,9 @@ enum rt__counter {
   RT__COUNTERS
 };
 void rt__count(enum rt__counter which, uint64_t n);
-void rt__count_op(rt_kind kind, bool inline_op, uint64_t bytes, int error);
+void rt__count_op(rt_loop *loop, rt_kind kind, bool inline_op, uint64_t bytes, int error);
+/* Adds to the sums what was counted in the loop. */
+void rt__count_flush(rt_loop *loop);
 
 uint64_t rt__now_ns(void);
 

@@ -217,27 +217,28 @@ static bool place(rt_loop *loop, rt_op *op, bool waiting, const rt_work *batch, 
     /* Preparing may have waited for the ring and reaped other attempts. */
     if (loop->queue.head != op || link != (op->after != NULL)) return true;
   }
-  if (!ring && link)
-    hold(loop, op);
-  else if (!ring)
+  if (!ring && !link) {
     run_queued(loop, op);
-  else if (loop->backend->start(loop, op, link)) {
-    rt__ops_remove(&loop->queue, op);
-    op->phase = RT__PH_STARTED;
-    rt__ops_push(&loop->started, op);
-    if (op->file && (op->file->traits & RT_FILE_STREAM)) loop->streams++;
-    *last = op;
-  } else if (link)
-    hold(loop, op); /* the attempt before has left: an order across submissions is kept here */
-  else
-    return false;
+    return true;
+  }
+  if (!ring || !loop->backend->start(loop, op, link)) {
+    /* An order across submissions, or between ring and inline, is kept here: the attempt before has left already. */
+    if (link) hold(loop, op);
+    return link;
+  }
+  rt__ops_remove(&loop->queue, op);
+  op->phase = RT__PH_STARTED;
+  rt__ops_push(&loop->started, op);
+  if (op->file && (op->file->traits & RT_FILE_STREAM)) loop->streams++;
+  *last = op;
   return true;
 }
 
 static void hand_over(rt_loop *loop, bool waiting) {
   if (!loop->queue.head) return;
   rt_op *last = NULL;
-  rt_work batch = batch_of(loop);
+  rt_work batch = {0};
+  if (loop->choice == RT_BACKEND_AUTO) batch = batch_of(loop);
   bool flushed = false;
   while (loop->queue.head) {
     if (place(loop, loop->queue.head, waiting, &batch, &last)) {
@@ -331,6 +332,7 @@ static void round_once(rt_loop *loop, rt_completion *c, bool wait, uint64_t unti
     loop->backend->reap(loop, max);
   }
   rt__serve(loop);
+  rt__count_flush(loop);
   rt__defer(before);
 }
 

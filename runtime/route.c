@@ -18,8 +18,8 @@ typedef struct row {
 } row;
 
 static const row table[] = {
-    {RT_READ, -1, RT_FILE_READS_PUNT, 0, 4, 0},
-    {RT_READV, -1, RT_FILE_READS_PUNT, 0, 4, 0},
+    {RT_READ, -1, RT_FILE_READS_PUNT, 0, 3, 0},
+    {RT_READV, -1, RT_FILE_READS_PUNT, 0, 3, 0},
     {RT_WRITE, 1, 0, 0, 1, 64 * 1024},
     {RT_WRITEV, 1, 0, 0, 1, 64 * 1024},
     {RT_WRITE, 0, 0, RT_FILE_WRITES_INLINE, 4, 0},

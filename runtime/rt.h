@@ -303,7 +303,8 @@ struct rt_group {
   /* private */
   _Atomic(rt_completion *) first;
   rt_completion *last;
-  _Atomic uint32_t pending; /* unfinished children, and one for the building       */
+  _Atomic uint32_t pending; /* unfinished children, and a lot while it is not built */
+  uint32_t count;           /* children                                            */
   uint8_t policy;           /* rt_group_policy                                     */
   bool built;
   _Atomic bool decided; /* RT_ABORT_ON_ERROR, RT_ANY: the siblings were cancelled  */

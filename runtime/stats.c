@@ -30,7 +30,22 @@ static void add(_Atomic uint64_t *counter, uint64_t n) { atomic_fetch_add_explic
 
 void rt__count(enum rt__counter which, uint64_t n) { add(&mine()->counters[which], n); }
 
-void rt__count_op(rt_kind kind, bool inline_op, uint64_t bytes, int error) {
+void rt__count_flush(rt_loop *loop) {
+  if (!loop->tally.ops) return;
+  op_counts *k = &mine()->kinds[loop->tally.kind];
+  add(&k->ring, loop->tally.ops);
+  add(&k->bytes, loop->tally.bytes);
+  loop->tally.ops = loop->tally.bytes = 0;
+}
+
+void rt__count_op(rt_loop *loop, rt_kind kind, bool inline_op, uint64_t bytes, int error) {
+  if (!inline_op && !error) { /* the batch on a ring: one addition for all of a kind */
+    if (loop->tally.kind != kind) rt__count_flush(loop);
+    loop->tally.kind = (uint8_t)kind;
+    loop->tally.ops++;
+    loop->tally.bytes += bytes;
+    return;
+  }
   op_counts *k = &mine()->kinds[kind];
   add(inline_op ? &k->inline_ : &k->ring, 1);
   if (bytes) add(&k->bytes, bytes);
