@@ -174,7 +174,7 @@ UNUSED static const char *at(const char *name) {
   static _Thread_local char buffer[8][PATH_MAX + 256];
   static _Thread_local int next;
   char *b = buffer[next++ % 8];
-  snprintf(b, sizeof(buffer[0]), "%s/%s", work_dir, name);
+  if (snprintf(b, sizeof(buffer[0]), "%s/%s", work_dir, name) >= (int)sizeof(buffer[0])) fail_msg("name too long");
   return b;
 }
 
@@ -182,7 +182,7 @@ UNUSED static const char *with_suffix(const char *path, const char *suffix) {
   static _Thread_local char buffer[8][PATH_MAX + 256];
   static _Thread_local int next;
   char *b = buffer[next++ % 8];
-  snprintf(b, sizeof(buffer[0]), "%s%s", path, suffix);
+  if (snprintf(b, sizeof(buffer[0]), "%s%s", path, suffix) >= (int)sizeof(buffer[0])) fail_msg("name too long");
   return b;
 }
 
@@ -269,7 +269,7 @@ typedef struct helper_request {
   int slot;
   long long offset, length;
   char vfs[32];
-  char text[2048];
+  char text[PATH_MAX];
 } helper_request;
 
 typedef struct helper_reply {

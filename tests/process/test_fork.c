@@ -185,7 +185,10 @@ static void touch(const char *mode, const parent_state *state, const child_actio
 
   if (state->end != NULL) sql(db, state->end);
   sql(db, "INSERT INTO t(b) VALUES('after')");
-  assert_int_equal(sql(db, "SELECT count(*) FROM t"), state->rows + 1);
+  long long rows = sql(db, "SELECT count(*) FROM t");
+  if (rows != state->rows + 1) {
+    fail_msg("%s, %s, child's %s: %lld rows are left of %d", mode, state->name, action->name, rows, state->rows + 1);
+  }
   helper_verifies(path, state->rows + 1);
   db_close(db);
   helper_verifies(path, state->rows + 1);
@@ -403,7 +406,7 @@ static int list_descriptors(void) {
   return strangers;
 }
 
-static char *const self_argv[] = {self, "--fds", NULL};
+static char *const self_argv[] = {self, (char *)"--fds", NULL};
 
 static int run_fork_exec(void) {
   int status = -1;
@@ -528,6 +531,7 @@ static void test_fork_beside_busy_threads(void **state) {
 int main(int argc, char **argv) {
   if (argc == 2 && strcmp(argv[1], "--fds") == 0) return list_descriptors();
   if (realpath("/proc/self/exe", self) == NULL) return 1;
+  signal(SIGPIPE, SIG_IGN);
   report = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (report == MAP_FAILED) return 1;
   support_start();
