@@ -308,7 +308,8 @@ $(Q)$(CLANG_TIDY) --quiet --warnings-as-errors='*' $< -- -std=gnu11 -D_GNU_SOURC
 @touch $@
 endef
 
-tidy_needs = .clang-tidy $(filter %.h,$(style_files)) $(needs)
+# Any header of the layers may have changed what is seen in any file.
+tidy_needs = .clang-tidy $(wildcard tests/.clang-tidy runtime/*.h vfs/*.h ext/*.h) $(needs)
 $(BUILD)/lint/runtime/%.ok: runtime/%.c $(tidy_needs)
 	$(call tidy,$(runtime_flags))
 $(BUILD)/lint/vfs/%.ok: vfs/%.c $(tidy_needs)
