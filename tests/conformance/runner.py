@@ -61,7 +61,7 @@ class Side:
         return f"file:{name}?{self.parameters}{'&' + extra if extra else ''}"
 
     def preamble(self):
-        return f".load {EXTENSION}\n" if self.is_uring else '.print\n'
+        return f".load {EXTENSION}\n" if self.is_uring else '.timeout 0\n'
 
 
 def every_combination():
@@ -87,18 +87,18 @@ def expand(script, side, combination):
     return script
 
 
-def wal_without_salts(data):
-    """A WAL with its random parts blanked out, so that two can be compared frame by frame: salts and what follows from
-    them, the checksums. Frames after the first one of another generation are what a restart left over: kept as well."""
+def committed_wal(data):
+    """The frames of a WAL up to the last commit, with the random parts blanked out (salts and what follows from them, the
+    checksums), so that two can be compared frame by frame. Beyond it is what a restart or a rolled back transaction left."""
     if len(data) < 32: return data
     page_size = struct.unpack('>I', data[8:12])[0]
-    out = [data[:16] + bytes(16)]
-    salt = data[16:24]
+    frames, committed = [], 0
     for offset in range(32, len(data), 24 + page_size):
         header = data[offset:offset + 24]
-        out.append(header[:8] + (b'current.' if header[8:16] == salt else b'leftover') + bytes(8))
-        out.append(data[offset + 24:offset + 24 + page_size])
-    return b''.join(out)
+        if header[8:16] != data[16:24]: break
+        frames.append(header[:8] + data[offset + 24:offset + 24 + page_size])
+        if header[4:8] != bytes(4): committed = len(frames)
+    return data[:16] + b''.join(frames[:committed])
 
 
 def fingerprint(path):
@@ -108,8 +108,8 @@ def fingerprint(path):
     if os.path.isdir(path): return ('directory', mode, '')
     if path.endswith(('-journal', '-shm')): return (info.st_size, mode, '')
     with open(path, 'rb') as file: data = file.read()
-    if path.endswith('-wal'): data = wal_without_salts(data)
-    return (info.st_size, mode, hashlib.sha256(data).hexdigest()[:16])
+    if path.endswith('-wal'): data = committed_wal(data)
+    return (len(data), mode, hashlib.sha256(data).hexdigest()[:16])
 
 
 def shell(text, directory, binary=None, timeout=TIMEOUT_S):
@@ -167,8 +167,10 @@ def stats_difference(side, result):
     except ValueError:
         return f'PRAGMA uring_stats gave no JSON object: {result.stats!r}'
     if stats.get('backend') != side.backend: return f"uring_stats: backend {stats.get('backend')}, not {side.backend}"
-    if side.backend == 'uring' and stats['enters'] < 1: return 'uring_backend=uring, but no io_uring_enter was made'
-    if side.backend == 'sync' and stats['enters'] > 0: return 'uring_backend=sync, but io_uring_enter was called'
+    inline = sum(stats[name + '_inline'] for name in ('reads', 'writes'))
+    if side.backend == 'uring' and (inline or not stats['direct_opens']): return f'uring_backend=uring, but not by the ring: {stats}'
+    if side.backend == 'sync' and (stats['direct_opens'] or inline != stats['reads'] + stats['writes']):
+        return f'uring_backend=sync, but by the ring: {stats}'
     return ''
 
 
