@@ -9,11 +9,14 @@
 */
 #include "internal.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 #define PARENT(f, method) (f)->parent->pMethods->method
 
 static uringvfs_file *file_of(sqlite3_file *file) { return (uringvfs_file *)file; }
+
+/* In a child of a fork, by fork.c: the calls that cannot be refused must do without the parent. */
+static bool is_closed(const uringvfs_file *f) { return f->parent->pMethods == NULL; }
 
 /* ---- closing ---- */
 
@@ -25,10 +28,13 @@ static int file_close(sqlite3_file *file) {
   } else if (f->role == URINGVFS_DATABASE && f->wal != NULL) {
     f->wal->database = NULL;
   }
+  if (f->role == URINGVFS_DATABASE) uringvfs__databases_remove(f);
+  free(f->regions);
+  f->regions = NULL;
   /* The rings' descriptors go first, while the parent's still pins the inode. */
   uringvfs__inode_release(f->inode);
   f->inode = NULL;
-  int rc = PARENT(f, xClose)(f->parent);
+  int rc = is_closed(f) ? SQLITE_OK : PARENT(f, xClose)(f->parent);
   f->base.pMethods = NULL;
   return rc;
 }
@@ -148,10 +154,14 @@ static int file_control(sqlite3_file *file, int op, void *arg) {
   return PARENT(f, xFileControl)(f->parent, op, arg);
 }
 
-static int file_sector_size(sqlite3_file *file) { return PARENT(file_of(file), xSectorSize)(file_of(file)->parent); }
+static int file_sector_size(sqlite3_file *file) {
+  uringvfs_file *f = file_of(file);
+  return is_closed(f) ? 4096 : PARENT(f, xSectorSize)(f->parent);
+}
 
 static int file_device_characteristics(sqlite3_file *file) {
-  return PARENT(file_of(file), xDeviceCharacteristics)(file_of(file)->parent);
+  uringvfs_file *f = file_of(file);
+  return is_closed(f) ? 0 : PARENT(f, xDeviceCharacteristics)(f->parent);
 }
 
 /* ---- shared memory ---- */
@@ -161,28 +171,47 @@ static int file_device_characteristics(sqlite3_file *file) {
 static int file_shm_map(sqlite3_file *file, int region, int size, int extend, void volatile **memory) {
   uringvfs_file *f = file_of(file);
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_SHMMAP);
-  return rc != SQLITE_OK ? rc : PARENT(f, xShmMap)(f->parent, region, size, extend, memory);
+  if (rc != SQLITE_OK) return rc;
+  rc = PARENT(f, xShmMap)(f->parent, region, size, extend, memory);
+  if (rc != SQLITE_OK || *memory == NULL) return rc;
+  void *plain = (void *)(uintptr_t)*memory;
+  if (uringvfs__fork_is_inherited_memory(plain)) return uringvfs__fork_refuse(f, SQLITE_IOERR_SHMMAP);
+  uringvfs__fork_note_region(f, region, plain, size);
+  return rc;
+}
+
+static void leave_wal(uringvfs_file *f) {
+  if (f->wal != NULL) uringvfs__wal_tenure_ends(f->wal);
+  f->holds_write_lock = false;
 }
 
 static int file_shm_lock(sqlite3_file *file, int offset, int n, int flags) {
   uringvfs_file *f = file_of(file);
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_SHMLOCK);
   if (rc != SQLITE_OK) return rc;
-  const bool write_lock = offset == WAL_WRITE_LOCK && (flags & SQLITE_SHM_EXCLUSIVE) && f->wal != NULL;
+  const bool write_lock = offset == WAL_WRITE_LOCK && (flags & SQLITE_SHM_EXCLUSIVE);
   /* Before the release: what is pending then belongs to a transaction that did not commit, and as soon as the lock is
   ** gone another writer's frames stand in its place. */
-  if (write_lock && (flags & SQLITE_SHM_UNLOCK)) uringvfs__wal_tenure_ends(f->wal);
+  if (write_lock && (flags & SQLITE_SHM_UNLOCK)) leave_wal(f);
   rc = PARENT(f, xShmLock)(f->parent, offset, n, flags);
-  if (rc == SQLITE_OK && write_lock && (flags & SQLITE_SHM_LOCK)) uringvfs__wal_tenure_ends(f->wal);
+  if (rc == SQLITE_OK && write_lock && (flags & SQLITE_SHM_LOCK)) {
+    leave_wal(f);
+    f->holds_write_lock = true;
+  }
   return rc;
 }
 
-static void file_shm_barrier(sqlite3_file *file) { PARENT(file_of(file), xShmBarrier)(file_of(file)->parent); }
+static void file_shm_barrier(sqlite3_file *file) {
+  uringvfs_file *f = file_of(file);
+  if (!is_closed(f)) PARENT(f, xShmBarrier)(f->parent);
+}
 
 static int file_shm_unmap(sqlite3_file *file, int delete_flag) {
   uringvfs_file *f = file_of(file);
   /* A child of a fork may free its copy of the mapping, but the file is its parent's. */
   if (uringvfs__fork_check(f, SQLITE_IOERR) != SQLITE_OK) delete_flag = 0;
+  if (is_closed(f)) return SQLITE_OK;
+  f->region_count = 0;
   return PARENT(f, xShmUnmap)(f->parent, delete_flag);
 }
 
@@ -192,11 +221,16 @@ static int file_fetch(sqlite3_file *file, sqlite3_int64 offset, int amount, void
   uringvfs_file *f = file_of(file);
   *page = NULL;
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_MMAP);
-  return rc != SQLITE_OK ? rc : PARENT(f, xFetch)(f->parent, offset, amount, page);
+  if (rc == SQLITE_OK) rc = PARENT(f, xFetch)(f->parent, offset, amount, page);
+  if (rc == SQLITE_OK && *page != NULL) f->fetched++;
+  return rc;
 }
 
 static int file_unfetch(sqlite3_file *file, sqlite3_int64 offset, void *page) {
-  return PARENT(file_of(file), xUnfetch)(file_of(file)->parent, offset, page);
+  uringvfs_file *f = file_of(file);
+  if (is_closed(f)) return SQLITE_OK;
+  if (page != NULL) f->fetched--;
+  return PARENT(f, xUnfetch)(f->parent, offset, page);
 }
 
 /* ---- the table ---- */
@@ -232,8 +266,4 @@ void uringvfs__file_set_methods(uringvfs_file *f) {
   if (f->methods.iVersion >= 2 && parent->xShmMap == NULL) f->methods.xShmMap = NULL;
   if (f->methods.iVersion >= 3 && parent->xFetch == NULL) f->methods.xFetch = NULL;
   f->base.pMethods = &f->methods;
-}
-
-bool uringvfs__file_is_ours(const sqlite3_file *file) {
-  return file != NULL && file->pMethods != NULL && file->pMethods->xClose == file_close;
 }

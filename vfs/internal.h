@@ -6,6 +6,7 @@
 ** wal_writer.c   collects the frames of a transaction and hands them over as one group
 ** page_io.c      the runtime operations behind xRead, xWrite and xSync
 ** waiter.c       the one place where the VFS waits
+** databases.c    the list of all open database files
 ** inode.c        process-wide table of the files that rings may open
 ** options.c      URI parameters and PRAGMAs
 ** errors.c       errno to SQLITE_ codes, and the log
@@ -91,6 +92,7 @@ typedef struct uringvfs_wal_writer {
   uint32_t frames;      /* whose header is among the pending bytes, for the statistics */
   bool expect_sync;     /* the last commit was followed by xSync                     */
   bool synced_by_group; /* the fdatasync of the commit's group covers all writes     */
+  bool touched;         /* written to in this tenure */
   bool sync_asked;      /* xSync came in this tenure after the commit frame          */
   int sync_rc;          /* of a group's fdatasync, until an xSync returns it         */
 } uringvfs_wal_writer;
@@ -111,6 +113,12 @@ void uringvfs__wal_before_fork(void);
 void uringvfs__wal_after_fork(void);
 
 /* ---- file.c ---- */
+
+/* A piece of the wal-index as xShmMap returned it. */
+typedef struct uringvfs_region {
+  void *memory;
+  size_t size;
+} uringvfs_region;
 
 typedef enum uringvfs_role {
   URINGVFS_OTHER, /* the parent's alone, but for the check that no child of a fork touches it */
@@ -136,7 +144,13 @@ struct uringvfs_file {
   /* URINGVFS_DATABASE */
   uringvfs_options options;
   uringvfs_file *wal;
-  bool parent_only; /* inside an atomic batch write, which belongs to the parent's descriptor */
+  uringvfs_file *next_database; /* databases.c                                               */
+  uringvfs_region *regions;     /* of the wal-index, see fork.c                              */
+  int region_count;
+  unsigned fetched;       /* pages that xFetch gave out                                */
+  bool holds_write_lock;  /* of the WAL; not visible in exclusive locking mode          */
+  bool wal_index_private; /* in a child of a fork: the regions are copies               */
+  bool parent_only;       /* inside an atomic batch write, which belongs to the parent's descriptor */
 
   /* URINGVFS_WAL */
   uringvfs_file *database; /* NULL if another shim stands between SQLite and us */
@@ -145,8 +159,6 @@ struct uringvfs_file {
 
 /* Sets the methods of a file whose parent is open. */
 void uringvfs__file_set_methods(uringvfs_file *f);
-/* Is this one of our files? */
-bool uringvfs__file_is_ours(const sqlite3_file *file);
 
 /* ---- page_io.c ---- */
 
@@ -188,11 +200,28 @@ void uringvfs__count_wal_batch(uint64_t bytes, uint64_t frames);
 /* sqlite3_malloc'd JSON, NULL if out of memory. */
 char *uringvfs__stats_json(const uringvfs_options *options);
 
+/* ---- databases.c ---- */
+
+void uringvfs__databases_add(uringvfs_file *f);
+void uringvfs__databases_remove(uringvfs_file *f);
+/* The database file object that a WAL belongs to whose name is given as to xOpen; NULL: it is not known. */
+uringvfs_file *uringvfs__database_of_wal(const char *name);
+/* The list may be walked, by next_database, while it is locked. */
+void uringvfs__databases_lock(void);
+void uringvfs__databases_unlock(void);
+uringvfs_file *uringvfs__databases_first(void);
+
 /* ---- fork.c ---- */
 
 extern _Atomic unsigned uringvfs__process_generation;
 
 int uringvfs__fork_init(void);
+/* xShmMap has returned this piece of f's wal-index. */
+void uringvfs__fork_note_region(uringvfs_file *f, int region, void *memory, int size);
+/* Closes what the process inherited, once; before it opens anything of its own. */
+void uringvfs__fork_close_inherited(void);
+/* Is this a private copy of a wal-index that must not be taken for the shared one? */
+bool uringvfs__fork_is_inherited_memory(const void *memory);
 /* Logs once per file that it was opened by a parent process; returns rc. */
 int uringvfs__fork_refuse(uringvfs_file *f, int rc);
 /* SQLITE_OK, or rc if the file was opened by a parent process. */

@@ -60,12 +60,11 @@ static int prepare_database(uringvfs_file *f, int flags) {
   return rc;
 }
 
+/* Without a database file (another shim is above, or a program calls xOpen itself) every write goes through. */
 static void link_wal(uringvfs_file *f) {
   f->role = URINGVFS_WAL;
-  sqlite3_file *database = sqlite3_database_file_object(f->name);
-  if (!uringvfs__file_is_ours(database)) return; /* another shim is above: every write goes through */
-  f->database = (uringvfs_file *)database;
-  f->database->wal = f;
+  f->database = uringvfs__database_of_wal(f->name);
+  if (f->database != NULL) f->database->wal = f;
 }
 
 static int uring_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags, int *out_flags) {
@@ -77,6 +76,8 @@ static int uring_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *fil
   f->parent->pMethods = NULL;
   f->name = name;
   f->generation = atomic_load_explicit(&uringvfs__process_generation, memory_order_relaxed);
+
+  uringvfs__fork_close_inherited();
 
   int rc = SQLITE_OK, opened_flags = 0;
   if ((flags & SQLITE_OPEN_MAIN_DB) && name != NULL) rc = prepare_database(f, flags);
@@ -95,6 +96,7 @@ static int uring_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *fil
     rt_file_init_inline(&f->io, uringvfs__inline_operation, direct ? &f->inode->direct : NULL);
     f->io.inline_max = URINGVFS_PARENT_MAX_BYTES;
   }
+  if (f->role == URINGVFS_DATABASE) uringvfs__databases_add(f);
   uringvfs__file_set_methods(f);
   return SQLITE_OK;
 }

@@ -24,6 +24,12 @@
 extern "C" {
 #endif
 
+#if defined(__GNUC__)
+#define URINGVFS_API __attribute__((visibility("default")))
+#else
+#define URINGVFS_API
+#endif
+
 #define URINGVFS_VERSION "0.1.0"
 
 /*
@@ -35,7 +41,7 @@ extern "C" {
 ** sqlite3_initialize() is called if necessary; do not call it from sqlite3_os_init(). It fits SQLITE_EXTRA_INIT
 ** (whose argument is a string, NULL: not the default).
 */
-int uringvfs_register(int make_default);
+URINGVFS_API int uringvfs_register(int make_default);
 
 #ifdef __cplusplus
 }

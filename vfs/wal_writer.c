@@ -101,6 +101,7 @@ void uringvfs__wal_tenure_ends(uringvfs_file *wal) {
   if (w->state == URINGVFS_WAL_THROUGH) w->expect_sync = w->sync_asked;
   w->state = URINGVFS_WAL_BUFFERING;
   w->sync_asked = false;
+  w->touched = false;
   w->synced_by_group = false; /* others may write from here on */
   w->length = w->frames = 0;
   if (w->buffer != NULL) buffer_put(w->buffer);
@@ -161,6 +162,7 @@ int uringvfs__wal_write(uringvfs_file *wal, const void *data, int amount, sqlite
   uringvfs_wal_writer *w = &wal->writer;
   const uint32_t bytes = (uint32_t)amount;
   const uint64_t at = (uint64_t)offset;
+  w->touched = true;
   w->synced_by_group = false;
   /* Without a link to the database file nobody tells when a transaction ends. */
   if (w->state == URINGVFS_WAL_THROUGH || wal->database == NULL || at < WAL_HEADER_BYTES)
