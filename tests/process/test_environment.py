@@ -61,7 +61,7 @@ def run(directory, vfs, extension, mode):
             if call.group(1) in ("socket", "connect", "memfd_create"):
                 other.add(call.group(1))
             for path in PATH.findall(line):
-                path = path.replace(base, "BASE")
+                path = path.replace(base, "BASE").replace(uri.replace(base, "BASE"), "URI")  # the shell stats its argument
                 path = re.sub(r"etilqs_[0-9a-f]+", "etilqs_N", path)
                 paths.add(re.sub(r"/proc/\d+/", "/proc/N/", path))
     return paths, executed, other
