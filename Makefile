@@ -54,7 +54,7 @@ FUSE_CFLAGS = $(call memo,FUSE_CFLAGS,$(PKG_CONFIG) --cflags fuse3)
 FUSE_LIBS = $(call memo,FUSE_LIBS,$(PKG_CONFIG) --libs fuse3)
 
 warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wpointer-arith \
-  -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wimplicit-fallthrough $(if $(WERROR),-Werror)
+  -Wwrite-strings -Wvla -Wundef -Wformat-security $(if $(WERROR),-Werror)
 sanitize := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 # The empty value: a file that also has `#define _GNU_SOURCE` repeats it without a warning.
 all_cflags = -std=gnu11 -D_GNU_SOURCE= -pthread -fPIC -fvisibility=hidden -fstack-protector-strong $(warnings) \
