@@ -234,7 +234,7 @@ seconds() { printf '%d.%02d' $(($1 / 1000000)) $(($1 % 1000000 / 10000)); }
 
 # ---- System calls: a run of each under strace, which slows it, so not one of the timed ones -------------------------
 
-say "$files files, $mb MB$( ((files == found)) || printf ' (limited by --max-mb %s; there are %s files, %s MB)' "$max_mb" "$found" "$found_mb"), $transactions transactions, WAL, synchronous=FULL, on $(df --output=fstype . | tail -1)"
+say "  $files files, $mb MB$( ((files == found)) || printf ' (limited by --max-mb %s; there are %s files, %s MB)' "$max_mb" "$found" "$found_mb"), $transactions transactions, WAL, synchronous=FULL, on $(df --output=fstype . | tail -1)"
 if [[ -z $why_no_count ]]; then
   for side in default "$other"; do
     label=$(printf 'counting calls  %-8s' "$side")

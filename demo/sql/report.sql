@@ -36,20 +36,21 @@ SELECT printf('  %-28s %,12d %,12d    %s', CASE c.place WHEN 1 THEN step || ': '
 
 -- Batches, from PRAGMA uring_stats of the last run.
 SELECT char(10) || printf('%-30s %12s %12s %12s', 'Batches (PRAGMA uring_stats)', 'store', 'index', 'query') FROM stats LIMIT 1;
-CREATE TEMP TABLE metric AS SELECT column1 AS place, column2 AS label, column3 AS format, column4 AS over, column5 AS under FROM (VALUES
+CREATE TEMP TABLE metric AS SELECT column1 AS place, column2 AS label, column3 AS format, column4 AS over, column5 AS other FROM (VALUES
   (1, 'WAL batches', '%,12d', '$.wal_batches', NULL),
   (2, 'WAL frames in a batch, mean', '%,12.1f', '$.wal_batch_frames', '$.wal_batches'),
   (3, 'KiB in a batch, mean', '%,12.1f', '$.wal_batch_bytes', '$.wal_batches'),
-  (4, 'reads on the ring', '%,12d', '$.reads', NULL),
+  (4, 'reads on the ring', '%,12d', '$.reads', '$.reads_inline'),
   (5, 'reads inline', '%,12d', '$.reads_inline', NULL),
-  (6, 'writes on the ring', '%,12d', '$.writes', NULL),
+  (6, 'writes on the ring', '%,12d', '$.writes', '$.writes_inline'),
   (7, 'writes inline', '%,12d', '$.writes_inline', NULL),
-  (8, 'syncs on the ring', '%,12d', '$.syncs', NULL),
+  (8, 'syncs on the ring', '%,12d', '$.syncs', '$.syncs_inline'),
   (9, 'syncs inline', '%,12d', '$.syncs_inline', NULL));
 SELECT printf('  %-28s', label)
-    || group_concat(' ' || CASE WHEN under IS NULL THEN printf(format, json_extract(json, over))
-                                WHEN json_extract(json, under) = 0 THEN '           -'
-                                ELSE printf(format, 1.0 * json_extract(json, over) / json_extract(json, under)
+    || group_concat(' ' || CASE WHEN other IS NULL THEN printf(format, json_extract(json, over))
+                                WHEN label LIKE '% on the ring' THEN printf(format, json_extract(json, over) - json_extract(json, other))
+                                WHEN json_extract(json, other) = 0 THEN '           -'
+                                ELSE printf(format, 1.0 * json_extract(json, over) / json_extract(json, other)
                                                     / CASE WHEN over LIKE '%bytes' THEN 1024 ELSE 1 END) END, '')
   FROM (SELECT m.*, s.json FROM metric AS m JOIN stats AS s JOIN step AS p USING (step) ORDER BY m.place, p.place)
  GROUP BY label, place ORDER BY place;

@@ -20,7 +20,7 @@ printf 'text\n' | gzip >"$in/packed.gz"
 run() { "$demo" --dir "$tmp/out" --vfs "$vfs" --runs 1 --batch 30 "$@" >"$tmp/log" 2>&1; }
 
 run "$tmp/it's in" || { cat "$tmp/log"; fail "the demo failed"; }
-grep -q '^91 files, .* 4 transactions' "$tmp/log" || { cat "$tmp/log"; fail "not the 91 text files in 4 transactions"; }
+grep -q '^  91 files, .* 4 transactions' "$tmp/log" || { cat "$tmp/log"; fail "not the 91 text files in 4 transactions"; }
 [[ $(grep -c '^  ok ' "$tmp/log") == 8 ]] || { cat "$tmp/log"; fail "not 8 checks"; }
 grep -q '^  equal:  91 files' "$tmp/log" || fail "does not say that the databases are equal"
 if [[ $vfs == uring* ]]; then
