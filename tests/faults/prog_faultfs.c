@@ -38,7 +38,7 @@ static struct {
   long nth, times, error, cut, zero, minimum, hits;
 } rule;
 
-#define CONTROL "/.control"
+#define CONTROL          "/.control"
 #define IS_CONTROL(path) ((path) != NULL && strcmp(path, CONTROL) == 0)
 
 static void below(char *out, size_t size, const char *path) { snprintf(out, size, "%s%s", backing, path); }
@@ -274,6 +274,8 @@ static void *fs_init(struct fuse_conn_info *connection, struct fuse_config *conf
   config->hard_remove = 1;
   config->use_ino = 1;
   config->entry_timeout = config->attr_timeout = config->negative_timeout = 0;
+  /* With it the kernel turns every short write of io_uring into EIO by itself (fuse_get_res_by_io). */
+  connection->want &= ~(unsigned)FUSE_CAP_ASYNC_DIO;
   if (writeback) {
     connection->want |= connection->capable & FUSE_CAP_WRITEBACK_CACHE;
     config->attr_timeout = config->entry_timeout = 3600;
@@ -312,6 +314,7 @@ int main(int argc, char **argv) {
   backing = argv[1];
   writeback = strcmp(argv[3], "writeback") == 0;
   umask(0);
-  char *args[] = {argv[0], argv[2], (char *)"-f", (char *)"-s", (char *)"-o", (char *)"default_permissions,fsname=faultfs", NULL};
+  char *args[] = {
+      argv[0], argv[2], (char *)"-f", (char *)"-s", (char *)"-o", (char *)"default_permissions,fsname=faultfs", NULL};
   return fuse_main(6, args, &operations, NULL);
 }

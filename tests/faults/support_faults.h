@@ -35,13 +35,16 @@ typedef void (*fault_scenario)(fault_run *run, void *arg);
 
 typedef struct fault_result {
   const char *way;
-  int status;                   /* of the child, as waitpid gives it */
+  int status;                     /* of the child, as waitpid gives it */
   char *transcript, *log, *notes; /* malloc'ed */
 } fault_result;
 
 #define FAULT_WAYS 4
 /* The first is the default VFS. */
 extern const char *const fault_ways[FAULT_WAYS];
+
+/* Set while a fault is one that io_uring itself does not survive: uring_backend=uring is left out. */
+extern bool fault_without_ring;
 
 /* Runs the scenario in a child, in a new empty directory below base. */
 fault_result fault_run_once(const char *way, const char *base, fault_scenario scenario, void *arg);
@@ -50,7 +53,7 @@ void fault_result_free(fault_result *result);
 /*
 ** Runs it all four ways and compares. must_contain: the default VFS's transcript must have that in it (the fault was there); NULL: nothing.
 ** log_pattern: every uring run's log must have a line that has all of these words, separated by '|'; NULL: nothing.
-** Says what differs and fails the test. base: directory to work in, NULL: the test's own.
+** A scenario that tells "NOT MET" did not come to its fault; one way at least must have. Says what differs and fails the test. base: directory to work in, NULL: the test's own.
 */
 void fault_compare(const char *name, const char *base, fault_scenario scenario, void *arg, const char *must_contain,
                    const char *log_pattern);
