@@ -101,6 +101,7 @@ int rt_group_add(rt_group *g, rt_completion *child) {
     int error;
     bool last = rt__group_child_done(g, child, &error);
     RT__ASSERT(!last); /* it is not built */
+    return 0;          /* nothing left of it to cancel */
   }
   uint8_t how = atomic_load(&g->c.cancel);
   if (how == RT__CANCEL_NONE) return 0;

@@ -192,6 +192,8 @@ enum rt__counter {
 };
 void rt__count(enum rt__counter which, uint64_t n);
 void rt__count_op(rt_loop *loop, rt_kind kind, bool inline_op, uint64_t bytes, int error);
+/* One that was carried out inline. */
+void rt__count_inline(rt_kind kind, uint64_t bytes, int error);
 /* Adds to the sums what was counted in the loop. */
 void rt__count_flush(rt_loop *loop);
 

@@ -365,6 +365,13 @@ unsigned rt_step(rt_loop *loop, uint64_t timeout_ns, unsigned max);
 RT_MUST_USE unsigned rt_in_flight(const rt_loop *loop);
 
 /*
+** Carries out an operation here and now by its file's inline_fn; returns rt_error(). For one that is freshly prepared, has no callback,
+** order, deadline or group, and that no other thread knows of: then nothing has to be queued or waited for, and this is the cheapest
+** way there is. The caller has asked rt_route_ring.
+*/
+int rt_run_inline(rt_op *op);
+
+/*
 ** ---- Ring or inline ------------------------------------------------------------------------------------------
 **
 ** The one place that decides, from the table in route.c.

@@ -46,8 +46,19 @@ void rt__count_op(rt_loop *loop, rt_kind kind, bool inline_op, uint64_t bytes, i
     loop->tally.bytes += bytes;
     return;
   }
+  if (inline_op) {
+    rt__count_inline(kind, bytes, error);
+    return;
+  }
   op_counts *k = &mine()->kinds[kind];
-  add(inline_op ? &k->inline_ : &k->ring, 1);
+  add(&k->ring, 1);
+  if (bytes) add(&k->bytes, bytes);
+  if (error) add(&k->errors, 1);
+}
+
+void rt__count_inline(rt_kind kind, uint64_t bytes, int error) {
+  op_counts *k = &mine()->kinds[kind];
+  add(&k->inline_, 1);
   if (bytes) add(&k->bytes, bytes);
   if (error) add(&k->errors, 1);
 }
