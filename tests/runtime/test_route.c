@@ -1,0 +1,117 @@
+/*
+** test_route.c - the table: which work takes the ring, and what the probes say of file systems. Counts, not timings.
+*/
+#include "support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+static int64_t no_inline(rt_op *op) {
+  (void)op;
+  return -ENOSYS;
+}
+
+static bool ring(unsigned traits, rt_kind kind, bool sync, unsigned count, uint64_t bytes) {
+  rt_file f = {.fd = 3, .traits = traits};
+  const rt_work w = {kind, sync, count, bytes};
+  return rt_route_ring(RT_BACKEND_AUTO, &f, &w);
+}
+
+static void the_table(void **state) {
+  (void)state;
+  assert_false(ring(0, RT_READ, false, 1, 4096));
+  assert_true(ring(0, RT_READ, false, 8, 8 * 4096));
+  assert_true(ring(0, RT_READV, false, 8, 8 * 4096));
+  assert_false(ring(RT_FILE_READS_PUNT, RT_READ, false, 64, 64 * 4096));
+  assert_false(ring(0, RT_WRITE, false, 64, 1 << 20));
+  assert_true(ring(RT_FILE_WRITES_INLINE, RT_WRITE, false, 64, 1 << 20));
+  assert_false(ring(0, RT_WRITE, true, 2, 4120));
+  assert_true(ring(0, RT_WRITE, true, 2, 16 * 4120));
+}
+
+static void forced_backends(void **state) {
+  (void)state;
+  rt_file f = {.fd = 3, .traits = RT_FILE_READS_PUNT};
+  const rt_work lone = {RT_READ, false, 1, 1};
+  assert_true(rt_route_ring(RT_BACKEND_URING, &f, &lone));
+  assert_false(rt_route_ring(RT_BACKEND_SYNC, &f, &lone));
+}
+
+static void no_way_into_a_ring(void **state) {
+  (void)state;
+  rt_file f;
+  const rt_work many = {RT_READ, false, 64, 1 << 20};
+  rt_file_init_inline(&f, no_inline, NULL);
+  assert_false(rt_route_ring(RT_BACKEND_URING, &f, &many));
+}
+
+static void streams_never_inline(void **state) {
+  (void)state;
+  int p[2];
+  rt_file f;
+  const rt_work lone = {RT_READ, false, 1, 1};
+  assert_int_equal(pipe(p), 0);
+  rt_file_init_fd(&f, p[0]);
+  assert_int_equal(f.traits, RT_FILE_STREAM);
+  assert_true(rt_route_ring(RT_BACKEND_AUTO, &f, &lone));
+  close(p[0]);
+  close(p[1]);
+  rt_file_init_fd(&f, temporary_file(10));
+  assert_int_equal(f.traits, 0);
+  close(f.fd);
+}
+
+/* A loop of the automatic kind: a lone read inline, a batch on the ring, both finished alike. */
+static void automatic_loop(void **state) {
+  (void)state;
+  rt_loop *loop;
+  const rt_loop_options options = {.backend = RT_BACKEND_AUTO};
+  assert_int_equal(rt_loop_open(&loop, &options), 0);
+  if (rt_loop_backend(loop) != RT_BACKEND_URING) skip();
+  rt_file f;
+  rt_file_init_fd(&f, temporary_file(4096));
+  rt_op ops[8] = {0};
+  char buf[8][16];
+  rt_stats s0, s1, s2;
+  rt_stats_read(&s0);
+  rt_prep_read(&ops[0], &f, buf[0], 16, 0);
+  rt_submit(loop, &ops[0]);
+  assert_int_equal(rt_wait(loop, &ops[0].c), 0);
+  rt_stats_read(&s1);
+  assert_int_equal(s1.inline_ops[RT_READ] - s0.inline_ops[RT_READ], 1);
+  assert_int_equal(s1.enters, s0.enters);
+  for (unsigned i = 0; i < 8; i++) {
+    rt_prep_read(&ops[i], &f, buf[i], 16, i * 16);
+    rt_submit(loop, &ops[i]);
+  }
+  rt_run(loop);
+  rt_stats_read(&s2);
+  assert_int_equal(s2.inline_ops[RT_READ], s1.inline_ops[RT_READ]);
+  assert_int_equal(s2.ops[RT_READ] - s1.ops[RT_READ], 8);
+  for (unsigned i = 0; i < 8; i++) assert_filled(buf[i], 16, i * 16);
+  rt_loop_close(loop);
+  close(f.fd);
+}
+
+static void probes(void **state) {
+  (void)state;
+  char path[64];
+  int fd = temporary_path(path, 1);
+  unsigned traits = rt_probe_traits(path);
+  assert_int_equal(traits & ~(unsigned)(RT_FILE_READS_PUNT | RT_FILE_WRITES_INLINE), 0);
+  assert_int_equal(rt_probe_traits(path), traits);
+  assert_int_equal(rt_probe_traits("/there/is/no/such/directory/x"), 0);
+  if (access("/dev/shm", W_OK) == 0) assert_true(rt_probe_traits("/dev/shm/x") & RT_FILE_READS_PUNT);
+  close(fd);
+  unlink(path);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_table),          cmocka_unit_test(forced_backends),
+      cmocka_unit_test(no_way_into_a_ring), cmocka_unit_test(streams_never_inline),
+      cmocka_unit_test(automatic_loop),     cmocka_unit_test(probes),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
