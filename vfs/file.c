@@ -48,8 +48,11 @@ static int file_read(sqlite3_file *file, void *data, int amount, sqlite3_int64 o
   switch (f->role) {
   case URINGVFS_DATABASE: return uringvfs__read(f, data, amount, offset);
   case URINGVFS_WAL: return uringvfs__wal_read(f, data, amount, offset);
-  default: return PARENT(f, xRead)(f->parent, data, amount, offset);
+  default: break;
   }
+  rc = PARENT(f, xRead)(f->parent, data, amount, offset);
+  if (rc == SQLITE_OK || rc == SQLITE_IOERR_SHORT_READ) return rc;
+  return uringvfs__parent_error(f, RT_READ, rc, (uint64_t)offset, (uint64_t)amount);
 }
 
 static int file_write(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset) {
@@ -59,8 +62,10 @@ static int file_write(sqlite3_file *file, const void *data, int amount, sqlite3_
   switch (f->role) {
   case URINGVFS_DATABASE: return uringvfs__write(f, data, amount, offset);
   case URINGVFS_WAL: return uringvfs__wal_write(f, data, amount, offset);
-  default: return PARENT(f, xWrite)(f->parent, data, amount, offset);
+  default: break;
   }
+  rc = PARENT(f, xWrite)(f->parent, data, amount, offset);
+  return rc == SQLITE_OK ? rc : uringvfs__parent_error(f, RT_WRITE, rc, (uint64_t)offset, (uint64_t)amount);
 }
 
 static int file_sync(sqlite3_file *file, int flags) {
@@ -122,6 +127,9 @@ static int append_vfs_name(uringvfs_file *f, void *arg) {
 }
 
 static int database_pragma(uringvfs_file *f, char **args) {
+  /* The next commit may not want the sync that the last one wanted. */
+  if (f->wal != NULL && args[2] != NULL && sqlite3_stricmp(args[1], "synchronous") == 0)
+    f->wal->writer.expect_sync = false;
   int rc = uringvfs__options_pragma(&f->options, args);
   return rc != SQLITE_NOTFOUND ? rc : PARENT(f, xFileControl)(f->parent, SQLITE_FCNTL_PRAGMA, args);
 }

@@ -170,14 +170,13 @@ void uringvfs__file_set_methods(uringvfs_file *f);
 
 extern rt_pool *uringvfs__pool;
 
-rt_backend_choice uringvfs__backend(const uringvfs_file *f);
 int64_t uringvfs__inline_operation(rt_op *op);
 int uringvfs__read(uringvfs_file *f, void *data, int amount, sqlite3_int64 offset);
 int uringvfs__write(uringvfs_file *f, const void *data, int amount, sqlite3_int64 offset);
 int uringvfs__sync(uringvfs_file *f, int flags);
-/* One group: the write and, if sync is set, an fdatasync ordered behind it. Returns the write's code; *sync_rc is the sync's
-** (untouched without one, or if the write failed). */
-int uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool sync,
+/* One group: the write and, if *sync says so and the group takes a ring, an fdatasync ordered behind it. Returns the write's code; *sync
+** says then whether the sync was made, and *sync_rc is its code (untouched otherwise). */
+int uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool *sync,
                           int *sync_rc);
 
 /* ---- waiter.c ---- */

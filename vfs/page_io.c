@@ -22,10 +22,15 @@ typedef struct page_op {
   int parent_rc;
 } page_op;
 
-rt_backend_choice uringvfs__backend(const uringvfs_file *f) {
+/* What the options say for this file, whose traits the routing is about to ask for. A lone operation of `auto` goes inline whatever
+** they are, and does not pay for the probe. */
+static rt_backend_choice backend_of(uringvfs_file *f, bool lone) {
   const uringvfs_file *database = f->role == URINGVFS_WAL ? f->database : f;
   if (database == NULL || database->parent_only) return RT_BACKEND_SYNC;
-  return database->options.backend;
+  const rt_backend_choice backend = database->options.backend;
+  if (f->inode != NULL && (backend == RT_BACKEND_URING || (backend == RT_BACKEND_AUTO && !lone)))
+    f->io.traits = uringvfs__inode_traits(f->inode);
+  return backend;
 }
 
 static int parent_write(sqlite3_file *parent, const rt_op *op) {
@@ -77,6 +82,7 @@ static int lone_run(uringvfs_file *f, lone_machine *m, rt_backend_choice backend
   const rt_kind kind = rt_kind_of(&m->io.op.c);
   const rt_work work = {.kind = kind, .sync = kind == RT_FDATASYNC, .count = 1, .bytes = m->io.op.length};
   m->io.parent_rc = SQLITE_OK;
+  if (!rt_route_ring(backend, &f->io, &work)) return rt_run_inline(&m->io.op);
   m->state = LONE_SUBMIT;
   m->loop = rt_pool_lease(uringvfs__pool, backend, &f->io, &work);
   int error = uringvfs__run(m->loop, lone_step, m);
@@ -95,9 +101,8 @@ static int page_op_code(uringvfs_file *f, const page_op *p, int error) {
 
 int uringvfs__read(uringvfs_file *f, void *data, int amount, sqlite3_int64 offset) {
   lone_machine m;
-  memset(&m.io.op, 0, sizeof m.io.op);
   rt_prep_read(&m.io.op, &f->io, data, (uint64_t)amount, (uint64_t)offset);
-  int error = lone_run(f, &m, uringvfs__backend(f));
+  int error = lone_run(f, &m, backend_of(f, true));
   if (error != 0) return page_op_code(f, &m.io, error);
   if (m.io.parent_rc != SQLITE_OK) return m.io.parent_rc; /* SQLITE_IOERR_SHORT_READ */
   const uint64_t got = rt_bytes(&m.io.op.c);
@@ -106,12 +111,21 @@ int uringvfs__read(uringvfs_file *f, void *data, int amount, sqlite3_int64 offse
   return SQLITE_IOERR_SHORT_READ;
 }
 
+/*
+** The kernel's worker threads do not deliver SIGXFSZ, which ends a process that goes above RLIMIT_FSIZE and does not ignore it. The
+** parent's write raises it, or fails in its own way.
+*/
+static int above_limit(uringvfs_file *f, page_op *p, int error) {
+  if (error != -EFBIG || p->parent_rc != SQLITE_OK) return error;
+  p->parent_rc = parent_write(f->parent, &p->op);
+  return p->parent_rc == SQLITE_OK ? 0 : error;
+}
+
 int uringvfs__write(uringvfs_file *f, const void *data, int amount, sqlite3_int64 offset) {
   lone_machine m;
-  memset(&m.io.op, 0, sizeof m.io.op);
   rt_prep_write(&m.io.op, &f->io, data, (uint64_t)amount, (uint64_t)offset);
-  int error = lone_run(f, &m, uringvfs__backend(f));
-  return page_op_code(f, &m.io, error);
+  int error = lone_run(f, &m, backend_of(f, true));
+  return page_op_code(f, &m.io, above_limit(f, &m.io, error));
 }
 
 /*
@@ -126,11 +140,10 @@ static void forget_reported_error(uringvfs_file *f, bool by_parent, int flags) {
 
 int uringvfs__sync(uringvfs_file *f, int flags) {
   lone_machine m;
-  memset(&m.io.op, 0, sizeof m.io.op);
   rt_prep_fdatasync(&m.io.op, &f->io);
   m.io.op.flags = (uint32_t)flags;
   /* os_unix.c syncs the directory of a new WAL at the first xSync; an fdatasync through the ring would not. */
-  int error = lone_run(f, &m, f->first_sync_done ? uringvfs__backend(f) : RT_BACKEND_SYNC);
+  int error = lone_run(f, &m, f->first_sync_done ? backend_of(f, true) : RT_BACKEND_SYNC);
   if (error == 0)
     f->first_sync_done = true;
   else
@@ -156,17 +169,19 @@ static rt_result write_group_step(void *arg) {
   return rt_await(&m->group.c);
 }
 
-int uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool sync,
+int uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool *sync,
                           int *sync_rc) {
-  const rt_work work = {.kind = RT_WRITE, .sync = sync, .count = 1, .bytes = amount};
-  const rt_backend_choice backend = uringvfs__backend(f);
+  const rt_backend_choice backend = backend_of(f, false);
+  const rt_work work = {.kind = RT_WRITE, .sync = *sync, .count = 1, .bytes = amount};
+  /* Inline the sync would be a call of its own anyway: that can wait until SQLite asks for it. */
+  *sync = *sync && rt_route_ring(backend, &f->io, &work);
   write_group m;
   memset(&m, 0, sizeof m);
   m.state = GROUP_SUBMIT;
   rt_group_init(&m.group, RT_ALL, NULL, NULL);
   rt_prep_write(&m.write.op, &f->io, data, amount, offset);
   int added = rt_group_add(&m.group, &m.write.op.c);
-  if (sync) {
+  if (*sync) {
     rt_prep_fdatasync(&m.sync.op, &f->io);
     m.sync.op.flags = SQLITE_SYNC_NORMAL;
     rt_order_after(&m.sync.op, &m.write.op);
@@ -174,16 +189,17 @@ int uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, u
   }
   assert(added == 0);
   (void)added;
-  if (backend == RT_BACKEND_AUTO && f->inode != NULL) f->io.traits = uringvfs__inode_traits(f->inode);
   m.loop = rt_pool_lease(uringvfs__pool, backend, &f->io, &work);
   (void)uringvfs__run(m.loop, write_group_step, &m); /* each child's own result is looked at below */
   rt_pool_release(uringvfs__pool, m.loop);
 
-  const int rc = page_op_code(f, &m.write, rt_error(&m.write.op.c));
-  if (rc == SQLITE_OK && sync) {
-    const int error = rt_error(&m.sync.op.c);
-    if (error != 0) forget_reported_error(f, m.sync.parent_rc != SQLITE_OK, SQLITE_SYNC_NORMAL);
-    *sync_rc = page_op_code(f, &m.sync, error);
+  const int error = rt_error(&m.write.op.c);
+  const int rc = page_op_code(f, &m.write, above_limit(f, &m.write, error));
+  *sync = *sync && error == 0;
+  if (*sync) {
+    const int sync_error = rt_error(&m.sync.op.c);
+    if (sync_error != 0) forget_reported_error(f, m.sync.parent_rc != SQLITE_OK, SQLITE_SYNC_NORMAL);
+    *sync_rc = page_op_code(f, &m.sync, sync_error);
   }
   return rc;
 }

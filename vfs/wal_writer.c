@@ -86,7 +86,7 @@ static int flush(uringvfs_file *wal, bool sync) {
   uringvfs__count_wal_batch(length, w->frames);
   w->frames = 0;
   int sync_rc = SQLITE_OK;
-  int rc = uringvfs__write_group(wal, w->buffer, length, w->start, sync, &sync_rc);
+  int rc = uringvfs__write_group(wal, w->buffer, length, w->start, &sync, &sync_rc);
   if (rc == SQLITE_OK && sync) {
     w->synced_by_group = sync_rc == SQLITE_OK;
     w->sync_rc = sync_rc;
