@@ -331,6 +331,7 @@ class Fleet:
     def __init__(self, roles, mode, path, rng):
         self.roles, self.mode, self.path, self.rng = roles, mode, path, rng
         self.workers = [start(role, mode, path, i, rng) for i, role in enumerate(roles)]
+        self.ready = [False] * len(roles)
         self.counts, self.stats = {}, {}
         self.kills = 0
 
@@ -357,14 +358,22 @@ class Fleet:
                     raise AssertionError("process %d ended early: %s %s" % (i, output, error))
             select.select([], [], [], min(left, 0.1))
 
+    def is_ready(self, i):
+        if not self.ready[i] and select.select([self.workers[i].stdout], [], [], 0)[0]:
+            self.ready[i] = self.workers[i].stdout.readline() == "ready\n"
+        return self.ready[i]
+
     def kill_one(self):
-        i = self.rng.randrange(len(self.workers))
+        """Mostly one that is at work; now and then one that is just starting."""
+        working = [i for i in range(len(self.workers)) if self.is_ready(i)]
+        i = self.rng.choice(working) if working and self.rng.random() < 0.8 else self.rng.randrange(len(self.workers))
         worker = self.workers[i]
         worker.kill()
         output, error = worker.communicate()
         self.finished(i, output, error, True)
         self.kills += 1
         self.workers[i] = start(self.roles[i], self.mode, self.path, i, self.rng)
+        self.ready[i] = False
 
     def stop(self):
         for worker in self.workers:
@@ -386,9 +395,9 @@ class Fleet:
 
 
 def wait_ready(fleet):
-    for worker in fleet.workers:
-        require(worker.stdout.readline() == "ready\n", "a process did not start", worker.poll() is not None
-                and worker.stderr.read())
+    for i, worker in enumerate(fleet.workers):
+        fleet.ready[i] = worker.stdout.readline() == "ready\n"
+        require(fleet.ready[i], "a process did not start", worker.poll() is not None and worker.stderr.read())
 
 
 def run_mode(mode, seconds, seed, directory):
