@@ -15,7 +15,9 @@
 #include <unistd.h>
 
 #define ROWS "SELECT count(*)*1000000+sum(length(pad)) FROM t"
-#define LARGE "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<60) INSERT INTO t(pad) SELECT randomblob(3000) FROM n"
+#define LARGE                                                                                                          \
+  "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<60) INSERT INTO t(pad) SELECT "               \
+  "randomblob(3000) FROM n"
 
 static void make(fault_run *run, const char *name, const char *mode) {
   char sql[128];
@@ -48,14 +50,15 @@ static void use(fault_run *run, const char *name, int flags) {
   run_close(run, db);
 }
 
-#define RW SQLITE_OPEN_READWRITE
+#define RW  SQLITE_OPEN_READWRITE
 #define RWC (SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
 
 static void paths(fault_run *run, void *arg) {
   (void)arg;
   put(run, "file", "x", 1);
   mkdir(run_path(run, "dir"), 0755);
-  if (symlink("nowhere", run_path(run, "dangling")) || symlink("loop", run_path(run, "loop")) || symlink("t.db", run_path(run, "link")))
+  if (symlink("nowhere", run_path(run, "dangling")) || symlink("loop", run_path(run, "loop")) ||
+      symlink("t.db", run_path(run, "link")))
     note(run, "no links here");
   mkfifo(run_path(run, "fifo"), 0600);
   make(run, "t.db", "delete");
@@ -147,7 +150,8 @@ static void forbidden(fault_run *run, void *arg) {
   chmod(run_path(run, "sealed/wal.db"), 0444);
   chmod(run_path(run, "sealed"), 0555);
   chmod(run_path(run, "closed"), 0);
-  if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0)) note(run, "no other user");
+  if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0))
+    note(run, "no other user");
   for (int i = 0; i < 4; i++) use(run, files[i].name, RWC);
   for (int i = 0; i < 4; i++) use(run, files[i].name, SQLITE_OPEN_READONLY);
   use(run, "sealed/ro.db", RWC);
@@ -209,7 +213,8 @@ static void no_locked_memory(fault_run *run, void *arg) {
   struct rlimit none = {0, 0};
   (void)arg;
   setrlimit(RLIMIT_MEMLOCK, &none);
-  if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0)) note(run, "no other user");
+  if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0))
+    note(run, "no other user");
   sqlite3 *db = run_open(run, "t.db");
   if (!db) return;
   run_quiet(run, db, "PRAGMA journal_mode=wal; CREATE TABLE t(id INTEGER PRIMARY KEY, pad BLOB)");
@@ -251,11 +256,14 @@ static void damaged_wal(fault_run *run, void *arg) {
   const wal_damage *d = arg;
   char wal[1500], command[4000];
   sqlite3 *db = run_open_plain(run, "m.db");
-  run_quiet(run, db, "PRAGMA journal_mode=wal; PRAGMA wal_autocheckpoint=0; CREATE TABLE t(id INTEGER PRIMARY KEY, pad BLOB)");
+  run_quiet(run, db,
+            "PRAGMA journal_mode=wal; PRAGMA wal_autocheckpoint=0; CREATE TABLE t(id INTEGER PRIMARY KEY, pad BLOB)");
   run_quiet(run, db, "INSERT INTO t VALUES(1, zeroblob(5000)); PRAGMA wal_checkpoint(TRUNCATE)");
-  run_quiet(run, db, "INSERT INTO t VALUES(2, zeroblob(5000)); INSERT INTO t VALUES(3, zeroblob(5000)); INSERT INTO t VALUES(4, zeroblob(50000))");
-  snprintf(command, sizeof command, "cp '%s' '%s'; cp '%s' '%s'", run_path(run, "m.db"), run_path(run, "t.db"), run_path(run, "m.db-wal"),
-           run_path(run, "t.db-wal"));
+  run_quiet(run, db,
+            "INSERT INTO t VALUES(2, zeroblob(5000)); INSERT INTO t VALUES(3, zeroblob(5000)); INSERT INTO t VALUES(4, "
+            "zeroblob(50000))");
+  snprintf(command, sizeof command, "cp '%s' '%s'; cp '%s' '%s'", run_path(run, "m.db"), run_path(run, "t.db"),
+           run_path(run, "m.db-wal"), run_path(run, "t.db-wal"));
   if (system(command) != 0) note(run, "no copy");
   sqlite3_close(db);
   snprintf(wal, sizeof wal, "%s", run_path(run, "t.db-wal"));
@@ -347,7 +355,8 @@ static void vanishing(fault_run *run, void *arg) {
   sqlite3 *second = run_open(run, "t.db");
   run_int(run, second, "SELECT count(*) FROM sqlite_schema");
   if (m->replace) run_int(run, second, "SELECT count(*) FROM t WHERE id=77");
-  run_transaction(run, second, "create", "CREATE TABLE IF NOT EXISTS second(x); INSERT INTO second VALUES(zeroblob(100000))");
+  run_transaction(run, second, "create",
+                  "CREATE TABLE IF NOT EXISTS second(x); INSERT INTO second VALUES(zeroblob(100000))");
   run_transaction(run, db, "large", LARGE);
   run_int(run, db, ROWS);
   run_int(run, second, "SELECT count(*) FROM sqlite_schema");
@@ -360,10 +369,10 @@ static void vanishing(fault_run *run, void *arg) {
 
 static void deleted_or_replaced(void **state) {
   static const moved cases[] = {
-      {"deleted, rollback", "delete", false, true},     {"deleted, rollback, fresh", "delete", false, false},
-      {"deleted, WAL", "wal", false, true},             {"deleted, WAL, fresh", "wal", false, false},
-      {"replaced, rollback", "delete", true, true},     {"replaced, rollback, fresh", "delete", true, false},
-      {"replaced, truncate", "truncate", true, true},   {"replaced, WAL", "wal", true, true},
+      {"deleted, rollback", "delete", false, true},   {"deleted, rollback, fresh", "delete", false, false},
+      {"deleted, WAL", "wal", false, true},           {"deleted, WAL, fresh", "wal", false, false},
+      {"replaced, rollback", "delete", true, true},   {"replaced, rollback, fresh", "delete", true, false},
+      {"replaced, truncate", "truncate", true, true}, {"replaced, WAL", "wal", true, true},
       {"replaced, WAL, fresh", "wal", true, false},
   };
   (void)state;
@@ -373,8 +382,8 @@ static void deleted_or_replaced(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(wrong_paths),  cmocka_unit_test(not_databases), cmocka_unit_test(no_permission),
-      cmocka_unit_test(too_many_files), cmocka_unit_test(locked_memory), cmocka_unit_test(damaged_wals),
+      cmocka_unit_test(wrong_paths),         cmocka_unit_test(not_databases), cmocka_unit_test(no_permission),
+      cmocka_unit_test(too_many_files),      cmocka_unit_test(locked_memory), cmocka_unit_test(damaged_wals),
       cmocka_unit_test(deleted_or_replaced),
   };
   int rc = cmocka_run_group_tests(tests, fault_setup, fault_teardown);

@@ -41,7 +41,8 @@ static void working(fault_run *run, void *arg) {
     for (int i = 0; i < 12; i++) {
       run_transaction(run, db, "small", "INSERT INTO t(pad) VALUES(randomblob(100))");
       run_transaction(run, db, "large",
-                      "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<150) INSERT INTO t(pad) SELECT randomblob(3000) FROM n");
+                      "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<150) INSERT INTO t(pad) "
+                      "SELECT randomblob(3000) FROM n");
       run_int(run, db, "SELECT count(*)*1000+sum(length(pad))%1000 FROM t");
     }
     run_sql(run, db, "PRAGMA wal_checkpoint(TRUNCATE)");

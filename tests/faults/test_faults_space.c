@@ -14,10 +14,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ROWS "SELECT count(*)*1000000+sum(length(pad)) FROM t"
+#define ROWS  "SELECT count(*)*1000000+sum(length(pad)) FROM t"
 #define SMALL "INSERT INTO t(pad) VALUES(zeroblob(100))"
-#define LARGE "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<150) INSERT INTO t(pad) SELECT randomblob(3000) FROM n"
-#define HUGE "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<900) INSERT INTO t(pad) SELECT randomblob(3000) FROM n"
+#define LARGE                                                                                                          \
+  "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<150) INSERT INTO t(pad) SELECT "              \
+  "randomblob(3000) FROM n"
+#define HUGE                                                                                                           \
+  "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<900) INSERT INTO t(pad) SELECT "              \
+  "randomblob(3000) FROM n"
 
 static const char *const settings[] = {
     "PRAGMA journal_mode=wal; PRAGMA synchronous=FULL",
@@ -164,6 +168,7 @@ int main(void) {
       cmocka_unit_test(file_size_limit_kills),
   };
   int rc = cmocka_run_group_tests(tests, fault_setup, fault_teardown);
-  if (rc == 0) puts("no space (tmpfs, ext4, file size limit): SQLITE_FULL as the default VFS, and it goes on when space is back");
+  if (rc == 0)
+    puts("no space (tmpfs, ext4, file size limit): SQLITE_FULL as the default VFS, and it goes on when space is back");
   return rc;
 }
