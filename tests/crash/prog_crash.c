@@ -15,12 +15,15 @@ static const char usage[] =
     "prog_crash [options]: runs workloads through a VFS, cuts the power at every point, checks what is left\n"
     "  --seed N        first seed (1)\n"
     "  --seeds N       how many (96: all journal modes x synchronous x page sizes)\n"
+    "  --stride N      every Nth seed (1); 6: one journal mode, 24: one synchronous setting of it\n"
+    "  --until-failure stop at the first seed that fails\n"
     "  --images N      go on with further seeds until that many images were checked\n"
     "  --steps N       steps of a workload (14)\n"
     "  --vfs NAME      uring, or unix-recorder: the default VFS, for comparison (uring)\n"
     "  --backend NAME  sync, auto, uring; mix: each in turn (mix)\n"
     "  --random N      random choices per cut and kind (2)\n"
     "  --single N      single entries dropped, kept and torn per cut (3)\n"
+    "  --every N       cut at every Nth point (1)\n"
     "  --jobs N        processes (2)\n"
     "  --compare       no cuts: run on both VFSs and compare the files at every acknowledgement\n"
     "  --cut N         only the cut after entry N of the log (0: none)\n"
@@ -30,10 +33,10 @@ static const char usage[] =
     "  --verbose       print every statement\n";
 
 typedef struct arguments {
-  uint64_t seed, seeds, images;
+  uint64_t seed, seeds, stride, images;
   int steps, jobs;
   const char *vfs, *backend, *scratch, *save;
-  bool compare, verbose;
+  bool compare, verbose, until_failure;
   crash_options options;
   crash_variant variant;
 } arguments;
@@ -59,12 +62,12 @@ static int work(const arguments *a, int job, const char *scratch, crash_totals *
   const uint64_t images = a->images / (uint64_t)a->jobs + 1;
   for (uint64_t i = (uint64_t)job; i < a->seeds || (a->images > 0 && totals->images < images); i += (uint64_t)a->jobs) {
     crash_config c;
-    configure(a, a->seed + i, &c);
+    configure(a, a->seed + i * a->stride, &c);
     if (a->compare)
       (void)crash_compare(&c, &options, totals);
     else
       (void)crash_campaign(&c, &options, totals);
-    if (totals->failures > 200) break;
+    if (totals->failures > (a->until_failure ? 0 : 200)) break;
     if (a->images > 0 && isatty(1)) {
       printf("\r%llu images", (unsigned long long)totals->images);
       fflush(stdout);
@@ -116,6 +119,9 @@ static int parse(int argc, char **argv, arguments *a) {
   enum {
     SEED,
     SEEDS,
+    STRIDE,
+    UNTIL_FAILURE,
+    EVERY,
     IMAGES,
     STEPS,
     VFS,
@@ -130,19 +136,33 @@ static int parse(int argc, char **argv, arguments *a) {
     SAVE,
     VERBOSE
   };
-  static const struct option options[] = {{"seed", 1, NULL, SEED},       {"seeds", 1, NULL, SEEDS},
-                                          {"images", 1, NULL, IMAGES},   {"steps", 1, NULL, STEPS},
-                                          {"vfs", 1, NULL, VFS},         {"backend", 1, NULL, BACKEND},
-                                          {"random", 1, NULL, RANDOM},   {"single", 1, NULL, SINGLE},
-                                          {"jobs", 1, NULL, JOBS},       {"compare", 0, NULL, COMPARE},
-                                          {"cut", 1, NULL, CUT},         {"variant", 1, NULL, VARIANT},
-                                          {"scratch", 1, NULL, SCRATCH}, {"save", 1, NULL, SAVE},
-                                          {"verbose", 0, NULL, VERBOSE}, {NULL, 0, NULL, 0}};
+  static const struct option options[] = {{"seed", 1, NULL, SEED},
+                                          {"seeds", 1, NULL, SEEDS},
+                                          {"images", 1, NULL, IMAGES},
+                                          {"stride", 1, NULL, STRIDE},
+                                          {"until-failure", 0, NULL, UNTIL_FAILURE},
+                                          {"every", 1, NULL, EVERY},
+                                          {"steps", 1, NULL, STEPS},
+                                          {"vfs", 1, NULL, VFS},
+                                          {"backend", 1, NULL, BACKEND},
+                                          {"random", 1, NULL, RANDOM},
+                                          {"single", 1, NULL, SINGLE},
+                                          {"jobs", 1, NULL, JOBS},
+                                          {"compare", 0, NULL, COMPARE},
+                                          {"cut", 1, NULL, CUT},
+                                          {"variant", 1, NULL, VARIANT},
+                                          {"scratch", 1, NULL, SCRATCH},
+                                          {"save", 1, NULL, SAVE},
+                                          {"verbose", 0, NULL, VERBOSE},
+                                          {NULL, 0, NULL, 0}};
   int option;
   while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
     switch (option) {
     case SEED: a->seed = strtoull(optarg, NULL, 10); break;
     case SEEDS: a->seeds = strtoull(optarg, NULL, 10); break;
+    case STRIDE: a->stride = strtoull(optarg, NULL, 10); break;
+    case EVERY: a->options.every = (int)strtol(optarg, NULL, 10); break;
+    case UNTIL_FAILURE: a->until_failure = true; break;
     case IMAGES: a->images = strtoull(optarg, NULL, 10); break;
     case STEPS: a->steps = (int)strtol(optarg, NULL, 10); break;
     case VFS: a->vfs = optarg; break;
@@ -171,7 +191,7 @@ static int parse(int argc, char **argv, arguments *a) {
 }
 
 int main(int argc, char **argv) {
-  arguments a = {.seed = 1, .seeds = 96, .steps = 14, .jobs = 2, .vfs = "uring", .backend = "mix"};
+  arguments a = {.seed = 1, .seeds = 96, .stride = 1, .steps = 14, .jobs = 2, .vfs = "uring", .backend = "mix"};
   char scratch[600], save[600];
   a.options = (crash_options){.random_variants = 2, .single_variants = 3, .only_cut = -1};
   if (parse(argc, argv, &a) != 0) {

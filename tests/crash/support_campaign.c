@@ -420,6 +420,7 @@ uint64_t crash_campaign(const crash_config *config, const crash_options *options
     timeline_advance(&k->t, log, e);
     totals->ring_writes += e->ring && e->kind == CRASH_WRITE;
     if (options->only_cut >= 0 && k->disk.position != (size_t)options->only_cut) continue;
+    if (options->every > 1 && (k->disk.position + config->seed) % (size_t)options->every != 0) continue;
     if (config->verbose && options->only_cut >= 0) print_log(k);
     if (options->only_variant != NULL)
       try_variant(k, options->only_variant);

@@ -17,6 +17,7 @@ typedef struct crash_options {
   const char *replay;                /* start of the command that replays                                             */
   int random_variants;               /* per cut and kind                                                              */
   int single_variants;               /* of each kind "all but one", "only one", "one torn" per cut                    */
+  int every;                         /* cut at every Nth point; 0 is 1                                                */
   long only_cut;                     /* -1: all                                                                       */
   const crash_variant *only_variant; /* NULL: all                                                        */
 } crash_options;
