@@ -135,6 +135,7 @@ now() { printf '%s' "${EPOCHREALTIME/./}"; } # microseconds
 
 # ---- The input ------------------------------------------------------------------------------------------------------
 
+started=$(now)
 say "Text files of ${dirs[*]} into SQLite: the default VFS against vfs=$vfs"
 say ""
 progress "listing and reading the input once"
@@ -199,7 +200,7 @@ step_sql() { # vfs step
 
 for side in default $other; do
   for step in store index query; do
-    step_sql $side $step >$side.$step.sql
+    step_sql "$side" $step >"$side.$step.sql"
   done
 done
 
@@ -222,11 +223,11 @@ run_all() { # vfs label
     begin=$(now)
     run_step "$side" $step "$label"
     end=$(now)
-    say "$run|$side|$step|$((end - begin))" >>times
+    say "$run|$side|$step|$((end - begin))" >>times.list
     ((all += end - begin)) || true
     text+="  $step $(seconds $((end - begin))) s"
   done
-  say "$run|$side|all|$all" >>times
+  say "$run|$side|all|$all" >>times.list
   progress_end "$label$text"
 }
 
@@ -243,13 +244,13 @@ if [[ -z $why_no_count ]]; then
       run_step "$side" $step "$label" strace -f -c -o "$side.$step.calls"
       # A line: percent, seconds, microseconds a call, calls, [errors,] name.
       awk -v side="$side" -v step=$step '$1 ~ /^[0-9.]+$/ && $NF != "total" { print side "|" step "|" $NF "|" $4 }' \
-        "$side.$step.calls" >>calls
+        "$side.$step.calls" >>calls.list
     done
     progress_end "$label  done"
   done
 else
   say "  system calls are not counted: $why_no_count"
-  : >calls
+  : >calls.list
 fi
 
 # ---- Timed runs, in turn --------------------------------------------------------------------------------------------
@@ -267,8 +268,8 @@ progress "adding up"
   say "CREATE TABLE times(run INTEGER, side TEXT, step TEXT, us INTEGER);"
   say "CREATE TABLE calls(side TEXT, step TEXT, name TEXT, count INTEGER);"
   say "CREATE TABLE stats(side TEXT, step TEXT, json TEXT);"
-  say ".import times times"
-  say ".import calls calls"
+  say ".import times.list times"
+  say ".import calls.list calls"
   for step in store index query; do
     say "INSERT INTO stats SELECT '$other', '$step', data FROM (SELECT CAST(readfile('$other.$step.json') AS TEXT) AS data) WHERE data <> '';"
   done
@@ -276,15 +277,21 @@ progress "adding up"
 progress_clear
 sqlite3 -batch -cmd ".param init" -cmd ".param set :a 'default'" -cmd ".param set :b \"'$other'\"" report.db <"$here/sql/report.sql"
 
+say ""
+say "Some of the answers, from $other.db"
+grep -A3 '^Full text: files with' "$other.answers" | tail -n +2
+tail -n 1 "$other.answers"
+
 # ---- Proof that both databases are equal ----------------------------------------------------------------------------
 
 say ""
 bad=0
 check() { # what result-that-is expected
+  progress_clear
   if [[ $2 == "$3" ]]; then
-    progress_end "ok      $1"
+    say "  ok      $1"
   else
-    progress_end "WRONG   $1: \"${2:0:200}\""
+    say "  WRONG   $1: \"${2:0:200}\""
     bad=1
   fi
 }
@@ -296,7 +303,7 @@ say "Equal?"
 progress "comparing with the files"
 for side in default "$other"; do
   check "$side.db holds what the $files files hold now" \
-    "$(through $side "SELECT count(*) || ' ' || sum(content = CAST(readfile(path) AS TEXT)) FROM file;")" "$files $files"
+    "$(through "$side" "SELECT count(*) || ' ' || sum(content = CAST(readfile(path) AS TEXT)) FROM file;")" "$files $files"
 done
 progress "sqldiff"
 check "sqldiff finds no difference" "$(sqldiff default.db "$other.db" 2>&1 | head -5)" ""
@@ -309,12 +316,12 @@ check "the queries' answers" "$(cmp default.answers "$other.answers" 2>&1)" ""
 progress "integrity_check"
 for side in default "$other"; do
   check "integrity_check of $side.db, with its full-text index" \
-    "$(through $side "PRAGMA integrity_check; INSERT INTO text(text, rank) VALUES('integrity-check', 1);")" "ok"
+    "$(through "$side" "PRAGMA integrity_check; INSERT INTO text(text, rank) VALUES('integrity-check', 1);")" "ok"
 done
 
 if ((bad)); then
   say "The databases differ. If files below ${dirs[*]} changed meanwhile, run it again."
   exit 1
 fi
-say "  equal:  $files files, dump ${sum_default:0:16}..."
+say "  equal:  $files files, dump ${sum_default:0:16}...; $(seconds $(($(now) - started))) s in all"
 [[ $keep == no ]] || say "kept in $work"

@@ -33,6 +33,7 @@ SELECT printf('  %-28s %,12d %,12d    %s', CASE c.place WHEN 1 THEN step || ': '
               CASE WHEN a > 0 AND b > 0 THEN printf('%5.2f', a / b) ELSE '    -' END)
   FROM (SELECT * FROM counted UNION ALL SELECT step, 9, 'all', sum(a), sum(b) FROM counted GROUP BY step) AS c
   JOIN step AS s USING (step) WHERE a + b > 0 ORDER BY s.place, c.place;
+SELECT printf('  ratio: %s / %s; above 1, %s makes fewer. What goes through the ring is counted below.', :a, :b, :b) FROM calls LIMIT 1;
 
 -- Batches, from PRAGMA uring_stats of the last run.
 SELECT char(10) || printf('%-30s %12s %12s %12s', 'Batches (PRAGMA uring_stats)', 'store', 'index', 'query') FROM stats LIMIT 1;

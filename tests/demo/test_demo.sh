@@ -47,7 +47,7 @@ chmod +x "$tmp/bin/sqlite3"
 code=0
 PATH=$tmp/bin:$PATH run --no-count "$in" || code=$?
 [[ $code == 1 ]] || { cat "$tmp/log"; fail "a spoiled row: exit code $code, expected 1"; }
-grep -q '^  WRONG   sqldiff' "$tmp/log" && grep -q '^  WRONG   checksum' "$tmp/log" || { cat "$tmp/log"; fail "a spoiled row was not found"; }
+[[ $(grep -Ec '^  WRONG   (sqldiff|checksum)' "$tmp/log") == 3 ]] || { cat "$tmp/log"; fail "a spoiled row was not found"; }
 [[ -z $(ls -A "$tmp/out") ]] || fail "left behind after a failure: $(ls -A "$tmp/out")"
 
 # A step that fails is a failure of the demo.

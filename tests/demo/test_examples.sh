@@ -11,7 +11,7 @@ trap 'rm -rf "$tmp"' EXIT
 fail() { echo "FAILED: $*"; exit 1; }
 
 expect() { # language database log
-  grep -Fxq "1  written from $1" "$3" && grep -Fxq "2  through vfs=uring" "$3" || { cat "$3"; fail "$1: rows"; }
+  [[ $(grep -Fxc -e "1  written from $1" -e "2  through vfs=uring" "$3") == 2 ]] || { cat "$3"; fail "$1: rows"; }
   grep -q '"wal_batches":[1-9]' <(tr -d ' ' <"$3") || { cat "$3"; fail "$1: it did not write through uring"; }
   [[ $(sqlite3 "$2" "SELECT count(*) FROM note; PRAGMA integrity_check;" | tr '\n' ' ') == "2 ok " ]] || fail "$1: the database"
   [[ ! -e $2-wal ]] || fail "$1: the WAL was left behind"
