@@ -5,6 +5,7 @@
 #include "support_db.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const all_ways[] = {PLAIN, URING_SYNC, URING_AUTO, URING_RING};
@@ -70,18 +71,27 @@ static void every_kind(void **state) {
     sqlite3_vfs *vfs = sqlite3_vfs_find(vfs_names[v]);
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
       support_reset(NULL);
-      if (!(kinds[k].flags & SQLITE_OPEN_MAIN_DB))
-        fclose(fopen(support_path("bare.db"), "w")); /* journals take its mode */
-      /* a database name as SQLite hands it down, with room for parameters and the names of journal and WAL */
-      sqlite3_filename names = sqlite3_create_filename(support_path("bare.db"), support_path("bare.db-journal"),
-                                                       support_path("bare.db-wal"), 0, NULL);
-      const char *name = !kinds[k].name                              ? NULL
-                         : kinds[k].flags & SQLITE_OPEN_MAIN_DB      ? names
-                         : kinds[k].flags & SQLITE_OPEN_MAIN_JOURNAL ? sqlite3_filename_journal(names)
-                         : kinds[k].flags & SQLITE_OPEN_WAL          ? sqlite3_filename_wal(names)
-                                                                     : support_path(kinds[k].name);
-      sqlite3_file *f = sqlite3_malloc(vfs->szOsFile);
+      /* Names as SQLite's pager hands them down: the database's file object and four zero bytes before them, then
+      ** database, (no) parameters, journal and WAL (pager.c, sqlite3PagerOpen). */
+      sqlite3_file *database = sqlite3_malloc(vfs->szOsFile);
+      char *names = calloc(1, 4096), *db_name = names + sizeof database + 4;
+      memcpy(names, &database, sizeof database);
+      strcpy(db_name, support_path("bare.db"));
+      char *journal_name = db_name + strlen(db_name) + 2, *wal_name = journal_name + strlen(db_name) + 9;
+      sprintf(journal_name, "%s-journal", db_name);
+      sprintf(wal_name, "%s-wal", db_name);
+      bool is_database = (kinds[k].flags & SQLITE_OPEN_MAIN_DB) != 0;
       int out_flags;
+      if (!is_database) /* journal and WAL take its mode, and the WAL belongs to it */
+        assert_int_equal(vfs->xOpen(vfs, db_name, database,
+                                    SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &out_flags),
+                         SQLITE_OK);
+      const char *name = !kinds[k].name                              ? NULL
+                         : is_database                               ? db_name
+                         : kinds[k].flags & SQLITE_OPEN_MAIN_JOURNAL ? journal_name
+                         : kinds[k].flags & SQLITE_OPEN_WAL          ? wal_name
+                                                                     : support_path(kinds[k].name);
+      sqlite3_file *f = is_database ? database : sqlite3_malloc(vfs->szOsFile);
       if (kinds[k].flags & SQLITE_OPEN_SUPER_JOURNAL) {
         static char padded[1024];
         memset(padded, 0, sizeof padded);
@@ -118,8 +128,12 @@ static void every_kind(void **state) {
       assert_int_equal(f->pMethods->xSync(f, SQLITE_SYNC_NORMAL), SQLITE_OK);
       assert_int_equal(size_of(f), 10);
       assert_int_equal(f->pMethods->xClose(f), SQLITE_OK);
-      sqlite3_free(f);
-      sqlite3_free_filename(names);
+      if (!is_database) {
+        sqlite3_free(f);
+        assert_int_equal(database->pMethods->xClose(database), SQLITE_OK);
+      }
+      sqlite3_free(database);
+      free(names);
     }
   }
 }

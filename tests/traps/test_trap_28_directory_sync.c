@@ -74,7 +74,11 @@ static void first_sync_is_the_parents(void **state) {
   }
 }
 
-/* Small and large commits in turn, checkpoints between: every later sync of the WAL takes the same way. */
+/*
+** Small and large commits in turn, checkpoints between. Asked for one backend, every later sync of a file takes the same way. `auto` may take
+** both: there the VFS itself sees to it that an error which one descriptor has reported is not reported by another
+** (tests/faults/test_faults_io, write_back_errors_once, with real write-back errors).
+*/
 static void one_path_afterwards(void **state) {
   (void)state;
   for (int w = 1; w < 4; w++) {
@@ -91,8 +95,8 @@ static void one_path_afterwards(void **state) {
       db_exec(db, "INSERT INTO t VALUES(zeroblob(2500000))");
     }
     int by_parent = (int)recorder_tally(REC_SYNC, REC_WAL, 0);
-    assert_true(by_parent == 0 || by_parent == commits);
     if (w == 1) assert_int_equal(by_parent, commits);
+    if (w == 3) assert_int_equal(by_parent, 0);
     /* the database file: checkpoints */
     recorder_clear_log();
     int checkpoints = 0;
@@ -101,7 +105,8 @@ static void one_path_afterwards(void **state) {
       db_exec(db, checkpoints % 2 ? "UPDATE t SET x=zeroblob(30000) WHERE rowid%2" : "INSERT INTO t VALUES(1)");
     }
     by_parent = (int)recorder_tally(REC_SYNC, REC_DB, 0);
-    assert_true(by_parent == 1 || by_parent == checkpoints); /* the file's first one, or all */
+    if (w == 1) assert_int_equal(by_parent, checkpoints);
+    if (w == 3) assert_int_equal(by_parent, 0); /* its first was that of the change to WAL mode */
     db_close(db);
   }
 }
