@@ -11,6 +11,11 @@
 
 typedef struct rt__backend rt__backend;
 
+/* Completions in use are marked and checked when they are prepared again. Where a sanitizer looks on anyway, always. */
+#if defined(__SANITIZE_ADDRESS__) && !defined(RT_DEBUG)
+#define RT_DEBUG 1
+#endif
+
 /* A programmer's error, checked in every build where it is cheap. Never for what kernel, disk or user hand in. */
 void rt__assert_failed(const char *what, const char *file, int line) __attribute__((noreturn, cold));
 #define RT__ASSERT(x) ((x) ? (void)0 : rt__assert_failed(#x, __FILE__, __LINE__))

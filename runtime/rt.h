@@ -423,6 +423,51 @@ typedef void (*rt_wait_fn)(rt_completion *c, void *arg);
 int rt_drive(rt_step_fn step, void *machine, rt_wait_fn wait, void *arg);
 
 /*
+** ---- State machines ------------------------------------------------------------------------------------------
+**
+** rt_machine is a step function with manners: a turn may say "go on" and is called again at once; a call that comes too early does not
+** reach the turn; what comes after the end is a reported error; and the clean-up runs exactly once, however it ends.
+*/
+typedef enum rt_go { RT_GO_ON = 1, RT_GO_RESULT } rt_go;
+
+typedef struct rt_turn {
+  rt_go go;
+  rt_result result; /* with RT_GO_RESULT */
+} rt_turn;
+
+/* What a turn returns. rt_turn_of takes what a callee (another machine, rt_await) said; on Done the machine is done too. */
+RT_MUST_USE static inline rt_turn rt_turn_continue(void) { return (rt_turn){RT_GO_ON, {NULL, 0}}; }
+RT_MUST_USE static inline rt_turn rt_turn_of(rt_result r) { return (rt_turn){RT_GO_RESULT, r}; }
+RT_MUST_USE static inline rt_turn rt_turn_io(rt_completion *c) { return rt_turn_of(rt_io(c)); }
+RT_MUST_USE static inline rt_turn rt_turn_done(void) { return rt_turn_of(rt_done()); }
+RT_MUST_USE static inline rt_turn rt_turn_fail(int error) { return rt_turn_of(rt_fail(error)); }
+
+/* In a turn: pass IO and errors of a callee up, fall through on Done. */
+#define RT_TURN_IF_IO(expr)                                                                                            \
+  do {                                                                                                                 \
+    rt_result rt__r = (expr);                                                                                          \
+    if (!rt_is_done(rt__r)) return rt_turn_of(rt__r);                                                                  \
+  } while (0)
+
+typedef struct rt_machine {
+  rt_turn (*turn)(void *self);
+  void (*cleanup)(void *self); /* or NULL; runs once: at Done, at an error, or when abandoned */
+  void *self;
+  /* private */
+  rt_completion *waiting; /* what the last turn returned                */
+  int error;
+  uint8_t status; /* enum in machine.c                          */
+} rt_machine;
+
+void rt_machine_init(rt_machine *m, rt_turn (*turn)(void *self), void (*cleanup)(void *self), void *self);
+/* A step function (rt_step_fn); m is an rt_machine. After Done it answers -EALREADY, after an error or when abandoned -ENOTRECOVERABLE:
+** neither calls the turn. A machine that goes on very long without waiting is made to yield now and then. */
+rt_result rt_machine_step(void *m);
+/* Gives the machine up. A step function too: cancels what it waits for, waits for that (the kernel may still be writing into its
+** buffers), cleans up, Done. A nested machine is abandoned in its parent's clean-up, when nothing is in flight any more. */
+rt_result rt_machine_abandon(void *m);
+
+/*
 ** ---- Statistics ----------------------------------------------------------------------------------------------
 */
 typedef struct rt_stats {

@@ -87,7 +87,7 @@ void rt__sleeper_remove(rt__sleeper *s) {
 void rt__sleepers_wake(const rt_completion *c) {
   pthread_mutex_lock(&sleepers_mutex);
   for (rt__sleeper *s = sleepers; s; s = s->next)
-    if (s->c == c) s->loop->backend->wake(s->loop);
+    if (s->c == c) rt__loop_ask(s->loop); /* that, too, finds it asleep or keeps it from falling asleep */
   pthread_mutex_unlock(&sleepers_mutex);
 }
 
