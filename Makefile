@@ -74,7 +74,7 @@ runtime_src := $(sort $(wildcard runtime/*.c))
 vfs_src := $(sort $(wildcard vfs/*.c))
 ext_src := $(sort $(wildcard ext/*.c))
 demo_src := $(sort $(wildcard demo/*.c))
-tests_all_c := $(sort $(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
+tests_all_c := $(filter-out tests/sqlite/%,$(sort $(wildcard tests/*.c tests/*/*.c tests/*/*/*.c)))
 test_src := $(foreach f,$(tests_all_c),$(if $(filter test_%,$(notdir $(f))),$(f)))
 support_src := $(foreach f,$(tests_all_c),$(if $(filter support%,$(notdir $(f))),$(f)))
 prog_src := $(foreach f,$(tests_all_c),$(if $(filter prog_%,$(notdir $(f))),$(f)))
@@ -107,7 +107,7 @@ products := $(runtime_library) $(library) $(shared_library) $(extension) $(BUILD
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check check-valgrind tests demo compare install uninstall clean format lint help force
+.PHONY: all deps check check-valgrind check-sqlite check-crash tests demo compare install uninstall clean format lint help force
 
 all: $(products)
 
@@ -230,6 +230,14 @@ check-valgrind: all $(chosen_bin) $(chosen_helpers)
 	$(Q)$(run_tests) WRAP='$(VALGRIND) --quiet --leak-check=full --show-leak-kinds=definite,possible \
 	  --errors-for-leak-kinds=definite --error-exitcode=99' tests/run.sh $(chosen_bin)
 
+# SQLite's own test suite and programs: SQLITE_ARGS=--ci, SQLITE_ARGS='wal*.test', ... (tests/sqlite/run.sh -h)
+check-sqlite: all
+	$(Q)BUILD='$(BUILD)' JOBS='$(JOBS)' tests/sqlite/run.sh $(SQLITE_ARGS)
+
+# The long form of the crash simulation (CRASH_IMAGES=100000 CRASH_SEED=0), and the planted bugs that it must find.
+check-crash: all $(BUILD)/tests/crash/prog_crash
+	$(Q)BUILD='$(BUILD)' CC='$(CC)' JOBS='$(JOBS)' tests/crash/check.sh
+
 demo: all $(demo_bin)
 	$(Q)BUILD='$(BUILD)' URINGVFS_SO='$(abspath $(extension))' demo/run.sh
 
@@ -275,8 +283,8 @@ uninstall:
 
 packages := gcc make libc6-dev pkg-config libsqlite3-dev sqlite3 sqlite3-tools liburing-dev libcmocka-dev \
   libseccomp-dev libfuse3-dev fuse3 python3 strace e2fsprogs util-linux
-# `make deps DEV=1`: also what lint, the sanitizers with clang, and valgrind need.
-packages += $(if $(DEV),clang clang-format clang-tidy cppcheck valgrind)
+# `make deps DEV=1`: also what lint, valgrind and check-sqlite need.
+packages += $(if $(DEV),clang clang-format clang-tidy cppcheck valgrind dpkg-dev tcl tcl-dev zlib1g-dev)
 
 deps:
 	@command -v dpkg-query >/dev/null || { \
@@ -295,7 +303,8 @@ deps:
 # ---- Style ------------------------------------------------------------------------------------------------------------
 
 style_files = $(sort $(wildcard $(foreach d,runtime vfs ext demo demo/* tests tests/* tests/*/*,$(d)/*.c $(d)/*.h)))
-tidy_files = $(filter %.c,$(style_files))
+# tests/sqlite/ is compiled within SQLite's own test programs.
+tidy_files = $(filter-out tests/sqlite/%,$(filter %.c,$(style_files)))
 
 format:
 	$(Q)$(CLANG_FORMAT) -i $(style_files)
@@ -343,6 +352,8 @@ help:
 	@echo 'make [all]            build/uringvfs.so, build/liburingvfs.a and .so, build/liburingrt.a'
 	@echo 'make check            build and run the tests (TESTS="pattern ...", JOBS=2, TEST_TIMEOUT=300)'
 	@echo 'make check-valgrind   the C tests under valgrind'
+	@echo "make check-sqlite     SQLite's own tests on uring, compared with the default VFS (SQLITE_ARGS=--ci: a part)"
+	@echo 'make check-crash      power cuts at every point of recorded workloads (CRASH_IMAGES=100000), and planted bugs'
 	@echo 'make demo             store real files through both VFSs and compare'
 	@echo 'make compare          single operations on both VFSs: reads, commits, open and close (ARGS=--help)'
 	@echo 'make install          to PREFIX (/usr/local) below DESTDIR; make uninstall removes the same files'
