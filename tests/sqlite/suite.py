@@ -1,0 +1,247 @@
+#!/usr/bin/env python3
+"""Runs SQLite's test scripts on the default VFS and on uring, each in a process and a directory of its own, and compares.
+
+usage: suite.py --source DIR --fixture PROGRAM --known FILE --out DIR [--jobs N] [--modes uring,ring] [PATTERN ...]
+
+A script's result on the default VFS is what is expected: the same number of tests, and no failure that the default VFS does not
+have. Differences named in the known-differences file are allowed; an entry of it that is not seen any more is an
+error too, so that the list stays short. PATTERN chooses scripts (wal*.test); without one, the veryquick suite runs.
+
+Run by root, the scripts run as nobody: several of them make files unreadable and expect that to be felt.
+
+Exit code 0: as expected. 1: differences. 2: it could not run. The output of every run is in OUT/MODE/SCRIPT.log.
+"""
+import argparse
+import collections
+import concurrent.futures
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+LIST_SCRIPT = """
+set argv0 [file join $env(TEST_DIR) list.test]
+set argv {}
+source [file join $env(TEST_DIR) permutations.test]
+array set veryquick $::testspec(veryquick)
+foreach f [lsort $veryquick(-files)] { puts "veryquick $f" }
+foreach f [lsort $::alltests] { puts "all $f" }
+exit
+"""
+
+Result = collections.namedtuple("Result", "tests failed broken seconds")
+Known = collections.namedtuple("Known", "script test modes reason required")
+
+
+def environment(mode):
+    keep = {k: os.environ[k] for k in ("PATH", "TMPDIR", "LD_LIBRARY_PATH") if k in os.environ}
+    return dict(keep, HOME="/nonexistent", LC_ALL="C.UTF-8", URINGVFS_CHECK=mode)
+
+
+def unprivileged():
+    return dict(user="nobody", group="nogroup", extra_groups=[]) if os.geteuid() == 0 else {}
+
+
+def make_directory(path):
+    os.makedirs(path)
+    if os.geteuid() == 0:
+        shutil.chown(path, "nobody", "nogroup")
+
+
+def list_scripts(options):
+    """All scripts, and those of veryquick, as paths."""
+    directory = os.path.join(options.out, "run")
+    make_directory(directory)
+    script = os.path.join(directory, "list.tcl")
+    with open(script, "w") as f:
+        f.write(LIST_SCRIPT)
+    test_dir = os.path.join(options.source, "test")
+    run = subprocess.run([options.fixture, script], cwd=directory, capture_output=True, text=True,
+                         env=dict(environment("default"), TEST_DIR=test_dir), **unprivileged())
+    found = {"veryquick": [], "all": []}
+    for line in run.stdout.splitlines():
+        kind, _, name = line.partition(" ")
+        if kind in found:
+            found[kind].append(os.path.normpath(os.path.join(test_dir, name)))
+    if not found["veryquick"]:
+        sys.exit("suite.py: testfixture gave no list of scripts:\n" + run.stdout + run.stderr)
+    return found
+
+
+def choose(options):
+    scripts = list_scripts(options)
+    if not options.patterns:
+        # SQLite's core first, then the extensions, which tell less about a VFS.
+        return sorted(scripts["veryquick"], key=lambda s: (bool(re.match("(fts|rtree|session|geopoly)", os.path.basename(s))), s))
+    # Matching over the whole list: what veryquick leaves out (crash, ioerr) can be asked for.
+    chosen = []
+    for pattern in options.patterns:
+        exclude = pattern.startswith("!")
+        rule = re.compile(re.escape(pattern.lstrip("!")).replace(r"\*", ".*") + "$")
+        matching = [s for s in scripts["all"] if rule.match(os.path.basename(s))]
+        if not matching:
+            sys.exit("suite.py: no script is called " + pattern)
+        chosen = [s for s in chosen if s not in matching] if exclude else chosen + [s for s in matching if s not in chosen]
+    return chosen
+
+
+def read_known(path):
+    """Lines `script test modes reason`; `#` begins a comment. A `?` after the modes: it does not happen every time."""
+    known = []
+    with open(path) as f:
+        for number, line in enumerate(f, 1):
+            words = line.split("#")[0].split(None, 3)
+            if not words:
+                continue
+            if len(words) != 4:
+                sys.exit(f"{path}:{number}: wanted: script test modes reason")
+            script, test, modes, reason = words
+            known.append(Known(script, re.compile(re.escape(test).replace(r"\*", ".*") + "$"),
+                               modes.rstrip("?").split(","), reason.strip(), not modes.endswith("?")))
+    return known
+
+
+def parse(output, code, seconds):
+    summary = re.search(r"^(\d+) errors out of (\d+) tests", output, re.M)
+    failures = re.search(r"^!Failures on these tests:(.*)$", output, re.M)
+    failed = set(failures.group(1).split()) if failures else set()
+    broken = []
+    if code < 0:
+        broken.append("killed by " + signal.Signals(-code).name)
+    if not summary:
+        broken.append("did not come to its end")
+    if summary and code and not failed:
+        broken.append(f"exit code {code}")
+    broken += re.findall(r"^(?:\d+ files were left open|Unfreed memory.*|.*Assertion .* failed.*)$", output, re.M)
+    return Result(int(summary.group(2)) if summary else 0, failed, broken, seconds)
+
+
+def run_script(options, mode, script):
+    name = os.path.basename(script)
+    directory = os.path.join(options.out, "run", mode + "-" + name)
+    log = os.path.join(options.out, mode, name + ".log")
+    make_directory(directory)
+    os.makedirs(os.path.dirname(log), exist_ok=True)
+    start = time.monotonic()
+    with open(log, "wb") as out:
+        # A group of its own: a script that hangs has started processes too.
+        process = subprocess.Popen([options.fixture, os.path.join(options.source, "test", "permutations.test"), "veryquick",
+                                    name], cwd=directory, env=environment(mode), stdin=subprocess.DEVNULL,
+                                   stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+                                   **unprivileged())
+        try:
+            code = process.wait(options.timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            code = -signal.SIGKILL
+    shutil.rmtree(directory, ignore_errors=True)
+    with open(log, errors="replace") as f:
+        result = parse(f.read(), code, time.monotonic() - start)
+    if code == -signal.SIGKILL:
+        result.broken.append(f"stopped after {options.timeout} s")
+    return result
+
+
+class Comparison:
+    def __init__(self, options, known):
+        self.options, self.known = options, known
+        self.lock = threading.Lock()
+        self.totals = collections.defaultdict(lambda: [0, 0, 0.0])  # mode: tests, failures, seconds
+        self.default_failures, self.differences, self.allowed = [], [], []
+        self.scripts, self.seen = set(), set()
+
+    def is_known(self, script, test, mode):
+        for k in self.known:
+            if k.script == script and mode in k.modes and k.test.match(test):
+                self.seen.add(k)
+                return k
+        return None
+
+    def add(self, script, mode, expected, got):
+        """expected is the result on the default VFS; for mode "default" they are the same."""
+        total = self.totals[mode]
+        total[0] += got.tests
+        total[1] += len(got.failed)
+        total[2] += got.seconds
+        if mode == "default":
+            self.default_failures += sorted(got.failed) + [f"{script}: {b}" for b in got.broken]
+            return
+        found = [(t, "fails") for t in sorted(got.failed - expected.failed)]
+        found += [("(end)", b) for b in got.broken if b not in expected.broken]
+        if got.tests != expected.tests and not got.broken:
+            found.append(("(count)", f"{got.tests} tests, {expected.tests} on the default VFS"))
+        for test, what in found:
+            k = self.is_known(script, test, mode)
+            (self.allowed if k else self.differences).append((mode, script, test, what, k.reason if k else ""))
+
+    def stale(self):
+        modes = set(self.options.modes)
+        return [k for k in self.known if k.required and k not in self.seen and k.script in self.scripts
+                and modes & set(k.modes)]
+
+
+def run_all(options, scripts, comparison):
+    done = 0
+    start = time.monotonic()
+
+    def one(script):
+        nonlocal done
+        name = os.path.basename(script)
+        expected = run_script(options, "default", script)
+        results = {mode: run_script(options, mode, script) for mode in options.modes}
+        with comparison.lock:
+            comparison.scripts.add(name)
+            comparison.add(name, "default", expected, expected)
+            for mode, got in results.items():
+                comparison.add(name, mode, expected, got)
+            done += 1
+            if done % 50 == 0 or done == len(scripts):
+                print(f"  {done} of {len(scripts)} scripts, {time.monotonic() - start:.0f} s, "
+                      f"{len(comparison.differences)} differences", flush=True)
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(one, scripts))
+
+
+def report(comparison):
+    for mode, (tests, failures, seconds) in comparison.totals.items():
+        print(f"{mode:8} {tests:7} tests {failures:4} failures {seconds:7.0f} s of process time")
+    print("fails on the default VFS too:", " ".join(comparison.default_failures) or "nothing")
+    reasons = collections.defaultdict(list)
+    for mode, script, test, what, reason in comparison.allowed:
+        reasons[reason].append(f"{mode}:{script}:{test}")
+    for reason, tests in sorted(reasons.items()):
+        print(f"known difference {reason}: {len(tests)}")
+    for mode, script, test, what, _ in comparison.differences:
+        print(f"DIFFERENCE {mode}: {script} {test}: {what}")
+    stale = comparison.stale()
+    for k in stale:
+        print(f"STALE known difference, not seen: {k.script} {k.test.pattern}")
+    return not comparison.differences and not stale
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--fixture", required=True)
+    parser.add_argument("--known", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--timeout", type=int, default=900)
+    parser.add_argument("--modes", default="uring,ring", type=lambda s: s.split(","))
+    parser.add_argument("patterns", nargs="*")
+    options = parser.parse_args()
+    comparison = Comparison(options, read_known(options.known))
+    scripts = choose(options)
+    print(f"{len(scripts)} scripts on: default, {', '.join(options.modes)}", flush=True)
+    run_all(options, scripts, comparison)
+    sys.exit(0 if report(comparison) else 1)
+
+
+if __name__ == "__main__":
+    main()
