@@ -170,7 +170,7 @@ void rt__op_finish(rt_loop *loop, rt_op *op, int error, bool inline_op) {
     op->then = NULL;
     op->phase = error ? RT__PH_FAILED : RT__PH_OK;
     if (op->marks & RT__OP_TIMED) loop->timed--;
-    rt__count_op(loop, (rt_kind)op->c.kind, inline_op, op->c.bytes, error);
+    rt__count_op(loop, op, inline_op, error);
     if (loop->backend->start && !op->c.callback) loop->finished++;
     rt__finish(&op->c, error); /* op may be gone now */
     if (!then) return;

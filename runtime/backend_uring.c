@@ -134,7 +134,7 @@ static void uring_enter(rt_loop *loop, unsigned wait_nr, uint64_t until_ns) {
   }
   unsigned head = __atomic_load_n(ring->sq.khead, __ATOMIC_ACQUIRE);
   unsigned flags = IORING_ENTER_GETEVENTS;
-  rt__count(RT__ENTERS, 1);
+  rt__count_enter(loop->started.count);
   int r = arg.ts ? rt__calls_now->uring_enter(ring->ring_fd, submit, wait_nr, flags | IORING_ENTER_EXT_ARG, &arg,
                                               sizeof(arg))
                  : rt__calls_now->uring_enter(ring->ring_fd, submit, wait_nr, flags, NULL, _NSIG / 8);
@@ -308,7 +308,7 @@ static int probe_enter(rt__uring *u) {
   int r;
   do {
     r = rt__calls_now->uring_enter(u->ring.ring_fd, publish_sqes(&u->ring), 1, IORING_ENTER_GETEVENTS, NULL, _NSIG / 8);
-    rt__count(RT__ENTERS, 1);
+    rt__count_enter(1);
   } while (r == -EINTR || r == -EAGAIN || r == -EBUSY || r == -ENOBUFS);
   if (r < 0) return r;
   if (io_uring_cq_ready(&u->ring) != 1) return -EIO;

@@ -196,7 +196,11 @@ enum rt__counter {
   RT__COUNTERS
 };
 void rt__count(enum rt__counter which, uint64_t n);
-void rt__count_op(rt_loop *loop, rt_kind kind, bool inline_op, uint64_t bytes, int error);
+void rt__count_op(rt_loop *loop, const rt_op *op, bool inline_op, int error);
+void rt__count_batch(unsigned ops);
+void rt__count_enter(unsigned in_flight);
+/* Does anybody want to know when operations start? */
+extern _Atomic unsigned rt__observers;
 /* One that was carried out inline. */
 void rt__count_inline(rt_kind kind, uint64_t bytes, int error);
 /* Adds to the sums what was counted in the loop. */

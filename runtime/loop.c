@@ -110,6 +110,7 @@ static void enqueue(rt_loop *loop, rt_op *op) {
 
 void rt_submit(rt_loop *loop, rt_op *op) {
   bool sync = is_sync(loop);
+  if (atomic_load_explicit(&rt__observers, memory_order_relaxed)) op->start_ns = loop->backend->now_ns(loop);
   if (!rt__begin(&op->c, loop)) return;
   rt__ready *before = rt__defer(sync ? rt__own_ready() : &loop->ready);
   join_order(op);
@@ -146,8 +147,7 @@ static unsigned submit_children(rt_loop *loop, rt_group *g, uint64_t deadline_ns
 void rt_submit_group(rt_loop *loop, rt_group *g) {
   rt__ready *before = rt__defer(is_sync(loop) ? rt__own_ready() : &loop->ready);
   unsigned n = submit_children(loop, g, g->deadline_ns);
-  rt__count(RT__BATCHES, 1);
-  rt__count(RT__BATCH_OPS, n);
+  rt__count_batch(n);
   rt_group_build(g);
   rt__defer(before);
 }

@@ -470,22 +470,46 @@ rt_result rt_machine_abandon(void *m);
 /*
 ** ---- Statistics ----------------------------------------------------------------------------------------------
 */
+enum { RT_BUCKETS = 16 };
+
 typedef struct rt_stats {
   uint64_t ops[RT_KIND_COUNT];        /* finished, by kind                           */
   uint64_t inline_ops[RT_KIND_COUNT]; /* of these, without the ring              */
   uint64_t bytes[RT_KIND_COUNT];
   uint64_t errors[RT_KIND_COUNT];
-  uint64_t resumed;   /* short transfers that were continued          */
-  uint64_t redone;    /* EFAULT and ECANCELED that nobody asked for   */
-  uint64_t enters;    /* io_uring_enter calls                         */
-  uint64_t batches;   /* groups submitted                             */
-  uint64_t batch_ops; /* operations in them                           */
+  uint64_t resumed;                 /* short transfers that were continued          */
+  uint64_t redone;                  /* EFAULT and ECANCELED that nobody asked for   */
+  uint64_t enters;                  /* io_uring_enter calls                         */
+  uint64_t batches;                 /* groups submitted                             */
+  uint64_t batch_ops;               /* operations in them                           */
+  uint64_t batch_sizes[RT_BUCKETS]; /* groups by their number of operations, bucket i: below 2^(i+1) */
+  uint64_t depths[RT_BUCKETS];      /* io_uring_enter calls by the number in flight, likewise       */
   uint64_t direct_opens;
   uint64_t rings; /* rings created                                */
 } rt_stats;
 
 /* Sums over all loops of the process, since start. Cheap relaxed counters: values may be a little apart from one another. */
 void rt_stats_read(rt_stats *stats);
+
+/* How long operations took from submission to their outcome: bucket i counts those below 2^(i+1) ns, the last the rest. Counted only while
+** switched on (two clock readings per operation). */
+enum { RT_LATENCY_BUCKETS = 40 };
+typedef struct rt_latency {
+  uint64_t count[RT_KIND_COUNT][RT_LATENCY_BUCKETS];
+} rt_latency;
+void rt_latency_enable(bool on);
+void rt_latency_read(rt_latency *latency);
+
+/* Called for every operation when its outcome is known, on the thread that found it, before its callback; it must not submit anything.
+** One at a time for the whole process, set while no operation is in flight; NULL: none, at the price of one load per operation. */
+typedef struct rt_trace_event {
+  const rt_op *op;
+  int error;
+  bool inline_op;
+  uint64_t latency_ns;
+} rt_trace_event;
+typedef void (*rt_trace_fn)(const rt_trace_event *event, void *arg);
+void rt_trace(rt_trace_fn fn, void *arg);
 
 #ifdef __cplusplus
 }

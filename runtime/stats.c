@@ -4,7 +4,7 @@
 ** Threads count in different shards, chosen when a thread counts first, so that counting moves no cache line between cores as long as
 ** there are no more threads than shards. Relaxed: the sums say how much, not in which order.
 */
-#include "internal.h"
+#include "backend.h"
 
 #define SHARDS 16
 
@@ -15,6 +15,8 @@ typedef struct op_counts {
 typedef struct shard {
   _Alignas(64) op_counts kinds[RT_KIND_COUNT];
   _Atomic uint64_t counters[RT__COUNTERS];
+  _Atomic uint64_t batch_sizes[RT_BUCKETS], depths[RT_BUCKETS];
+  _Atomic uint64_t latency[RT_KIND_COUNT][RT_LATENCY_BUCKETS];
 } shard;
 
 static shard shards[SHARDS];
@@ -38,7 +40,59 @@ void rt__count_flush(rt_loop *loop) {
   loop->tally.ops = loop->tally.bytes = 0;
 }
 
-void rt__count_op(rt_loop *loop, rt_kind kind, bool inline_op, uint64_t bytes, int error) {
+static unsigned bucket(uint64_t n, unsigned buckets) {
+  unsigned log2 = n < 2 ? 0 : 63 - (unsigned)__builtin_clzll(n);
+  return log2 < buckets ? log2 : buckets - 1;
+}
+
+void rt__count_batch(unsigned ops) {
+  rt__count(RT__BATCHES, 1);
+  rt__count(RT__BATCH_OPS, ops);
+  add(&mine()->batch_sizes[bucket(ops, RT_BUCKETS)], 1);
+}
+
+void rt__count_enter(unsigned in_flight) {
+  rt__count(RT__ENTERS, 1);
+  add(&mine()->depths[bucket(in_flight, RT_BUCKETS)], 1);
+}
+
+/*
+** ---- Observers
+*/
+enum { OBSERVE_LATENCY = 1, OBSERVE_TRACE = 2 };
+_Atomic unsigned rt__observers;
+static rt_trace_fn trace_fn;
+static void *trace_arg;
+
+static void observe(unsigned bit, bool on) {
+  if (on)
+    atomic_fetch_or(&rt__observers, bit);
+  else
+    atomic_fetch_and(&rt__observers, ~bit);
+}
+
+void rt_latency_enable(bool on) { observe(OBSERVE_LATENCY, on); }
+
+void rt_trace(rt_trace_fn fn, void *arg) {
+  observe(OBSERVE_TRACE, false);
+  trace_fn = fn;
+  trace_arg = arg;
+  observe(OBSERVE_TRACE, fn != NULL); /* after the two above: who sees the bit sees them */
+}
+
+static void report(rt_loop *loop, unsigned observers, const rt_op *op, bool inline_op, int error) {
+  if (!op->start_ns) return; /* switched on while it was under way */
+  uint64_t now = loop->backend->now_ns(loop);
+  uint64_t latency = now > op->start_ns ? now - op->start_ns : 0;
+  if (observers & OBSERVE_LATENCY) add(&mine()->latency[op->c.kind][bucket(latency, RT_LATENCY_BUCKETS)], 1);
+  if (observers & OBSERVE_TRACE) trace_fn(&(rt_trace_event){op, error, inline_op, latency}, trace_arg);
+}
+
+void rt__count_op(rt_loop *loop, const rt_op *op, bool inline_op, int error) {
+  rt_kind kind = (rt_kind)op->c.kind;
+  uint64_t bytes = op->c.bytes;
+  unsigned observers = atomic_load_explicit(&rt__observers, memory_order_acquire);
+  if (observers) report(loop, observers, op, inline_op, error);
   if (!inline_op && !error) { /* the batch on a ring: one addition for all of a kind */
     if (loop->tally.kind != kind) rt__count_flush(loop);
     loop->tally.kind = (uint8_t)kind;
@@ -81,7 +135,18 @@ void rt_stats_read(rt_stats *stats) {
     stats->enters += get(&s->counters[RT__ENTERS]);
     stats->batches += get(&s->counters[RT__BATCHES]);
     stats->batch_ops += get(&s->counters[RT__BATCH_OPS]);
+    for (unsigned b = 0; b < RT_BUCKETS; b++) {
+      stats->batch_sizes[b] += get(&s->batch_sizes[b]);
+      stats->depths[b] += get(&s->depths[b]);
+    }
     stats->direct_opens += get(&s->counters[RT__DIRECT_OPENS]);
     stats->rings += get(&s->counters[RT__RINGS]);
   }
+}
+
+void rt_latency_read(rt_latency *latency) {
+  *latency = (rt_latency){0};
+  for (unsigned i = 0; i < SHARDS; i++)
+    for (unsigned k = 0; k < RT_KIND_COUNT; k++)
+      for (unsigned b = 0; b < RT_LATENCY_BUCKETS; b++) latency->count[k][b] += get(&shards[i].latency[k][b]);
 }
