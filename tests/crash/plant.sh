@@ -48,7 +48,7 @@ rollback_full='--seed 13 --stride 24 --seeds 8' # DELETE, FULL
 # An fsync is skipped.
 plant wal-sync-skipped wal_writer.c 's/return w->synced_by_group \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' $wal_full
 plant db-sync-skipped file.c 's/case URINGVFS_DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS_DATABASE: return SQLITE_OK;/' $wal
-plant group-sync-skipped wal_writer.c 's/w->start, sync, &sync_rc\)/w->start, false, \&sync_rc)/' $wal_full
+plant group-sync-skipped wal_writer.c 's/w->start, &sync, &sync_rc\)/w->start, \&(bool){false}, \&sync_rc)/' $wal_full --backend uring
 plant sync-not-ordered page_io.c 's/^ *rt_order_after\(.*$//' $wal_full --backend uring
 plant directory-not-synced page_io.c 's/f->first_sync_done \? uringvfs__backend\(f\) : RT_BACKEND_SYNC/uringvfs__backend(f)/' $wal_full --backend uring
 
@@ -71,8 +71,8 @@ plant journal-after-pages file.c \
 
 # An error is dropped.
 plant write-error-dropped wal_writer.c '/^static int flush/,/^}/s/^  return rc;/  return SQLITE_OK;/' $wal
-plant group-sync-error-dropped wal_writer.c 's/^( *)w->synced_by_group = sync_rc == SQLITE_OK;/\1w->synced_by_group = true;/; s/^( *)w->sync_rc = sync_rc;//' $wal_full --backend sync
-plant page-write-error-dropped page_io.c '/^int uringvfs__write\(/,/^}/s/return page_op_code\(f, &m.io, error\);/(void)page_op_code(f, \&m.io, error); return SQLITE_OK;/' --seed 0 --seeds 96
+plant group-sync-error-dropped wal_writer.c 's/^( *)w->synced_by_group = sync_rc == SQLITE_OK;/\1w->synced_by_group = true;/; s/^( *)w->sync_rc = sync_rc;//' $wal_full --backend uring
+plant page-write-error-dropped page_io.c '/^int uringvfs__write\(/,/^}/s/return page_op_code(.*);/(void)page_op_code\1; return SQLITE_OK;/' --seed 0 --seeds 96
 
 if [ "$planted" = 0 ]; then
   echo "plant: there is no plant of that name" >&2

@@ -436,8 +436,25 @@ static int rec_uring_setup(unsigned entries, struct io_uring *ring, struct io_ur
   return rc;
 }
 
-/* before: the SQE in front of it, NULL for the first one of the submission; batch: where the submission begins in the log. */
-static void record_sqe(rec_ring *r, const struct io_uring_sqe *sqe, const struct io_uring_sqe *before, size_t batch) {
+/* An injected fault: the kernel answers EBADF, and cancels what is linked behind. */
+static bool sqe_fails(struct io_uring_sqe *sqe, bool sync) {
+  if (!fault_now(sync)) return false;
+  sqe->fd = 1 << 20;
+  if (sync) crash_recorder_mark(MARK_SYNC_FAILED, 0);
+  return true;
+}
+
+/* What stands in front of an SQE in its submission. */
+typedef struct sqe_chain {
+  size_t batch;  /* where the submission begins in the log */
+  bool linked;   /* it runs after the one before           */
+  bool canceled; /* ... which will fail                    */
+} sqe_chain;
+
+static void record_sqe(rec_ring *r, struct io_uring_sqe *sqe, sqe_chain *chain) {
+  const bool linked = chain->linked, canceled = linked && chain->canceled;
+  chain->linked = (sqe->flags & IOSQE_IO_LINK) != 0;
+  chain->canceled = canceled;
   if (sqe->opcode == IORING_OP_OPENAT || sqe->opcode == IORING_OP_OPENAT2) {
     const char *base = recorded_name((const char *)(uintptr_t)sqe->addr);
     const int name = base != NULL ? name_number(base, false) : -1;
@@ -447,11 +464,14 @@ static void record_sqe(rec_ring *r, const struct io_uring_sqe *sqe, const struct
   }
   if (!(sqe->flags & IOSQE_FIXED_FILE) || (unsigned)sqe->fd >= MAX_SLOTS) return;
   const int inode = r->inodes[sqe->fd];
-  if (inode < 0 || !R.on) return;
+  if (inode < 0 || !R.on || canceled) return;
   switch (sqe->opcode) {
   case IORING_OP_WRITE:
   case IORING_OP_WRITE_FIXED:
-    append_write(inode, (const void *)(uintptr_t)sqe->addr, sqe->len, sqe->off)->ring = true;
+    if (sqe_fails(sqe, false))
+      chain->canceled = true;
+    else
+      append_write(inode, (const void *)(uintptr_t)sqe->addr, sqe->len, sqe->off)->ring = true;
     break;
   case IORING_OP_WRITEV: {
     const struct iovec *iov = (const struct iovec *)(uintptr_t)sqe->addr;
@@ -461,11 +481,11 @@ static void record_sqe(rec_ring *r, const struct io_uring_sqe *sqe, const struct
     break;
   }
   case IORING_OP_FSYNC: {
+    if (sqe_fails(sqe, true)) break;
     /* Behind a link it runs after the write; without one only what had ended before this submission is covered. */
-    const bool ordered = (before != NULL && (before->flags & IOSQE_IO_LINK)) || (sqe->flags & IOSQE_IO_DRAIN);
     crash_entry *e = append(CRASH_SYNC, inode);
     e->ring = true;
-    if (!ordered) e->covers = batch;
+    if (!linked && !(sqe->flags & IOSQE_IO_DRAIN)) e->covers = chain->batch;
     break;
   }
   default: break;
@@ -477,13 +497,8 @@ static int rec_uring_enter(int fd, unsigned submit, unsigned wait_nr, unsigned f
   if (r != NULL) {
     const struct io_uring_sq *sq = &r->ring->sq;
     const unsigned head = *sq->khead, mask = *sq->kring_mask;
-    const struct io_uring_sqe *before = NULL;
-    const size_t batch = R.log.count;
-    for (unsigned i = 0; i < submit; i++) {
-      const struct io_uring_sqe *sqe = &sq->sqes[sq->array[(head + i) & mask]];
-      record_sqe(r, sqe, before, batch);
-      before = sqe;
-    }
+    sqe_chain chain = {R.log.count, false, false};
+    for (unsigned i = 0; i < submit; i++) record_sqe(r, &sq->sqes[sq->array[(head + i) & mask]], &chain);
   }
   return R.kernel->uring_enter(fd, submit, wait_nr, flags, arg, size);
 }
