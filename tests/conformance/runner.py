@@ -4,7 +4,8 @@ Shared by tests/conformance, tests/crossread and tests/newer. A script is plain 
 
   {{open main.db}}        opens the database through the VFS of this run, then sets locking mode, page size, journal mode
                           and synchronous of this run. Written {{open main.db psow=0}} it adds URI parameters.
-  {{uri aux.db}}          the quoted URI of a database through the VFS of this run, for ATTACH, VACUUM INTO, .backup ...
+  {{uri aux.db}}          the quoted URI of a database through the VFS of this run, for ATTACH, VACUUM INTO, .backup ...;
+                          without a name that of a temporary database
   {{modes aux}}           the mode PRAGMAs of this run for an attached schema
   {{unless off}} {{end}}  lines between are left out when the journal mode of this run is `off`: there SQLite itself
                           leaves ROLLBACK undefined
@@ -14,7 +15,7 @@ its size, its permissions and (where SQLite is deterministic) its bytes.
 
 Environment: BUILD, URINGVFS_SO (both set by `make check`), SQLITE3 (the shell, default `sqlite3`), VFS_UNDER_TEST
 (default `uring`; `unix` compares the default VFS with itself, which shows that a script is deterministic), KEEP=1 (keep
-the directories of failed runs).
+the directories of all runs), STRIDE=N (every Nth combination of modes only).
 """
 import collections
 import concurrent.futures
@@ -45,6 +46,7 @@ EXTENSION = os.path.abspath(os.environ.get('URINGVFS_SO') or os.path.join(BUILD,
 SHELL = os.environ.get('SQLITE3', 'sqlite3')
 UNDER_TEST = os.environ.get('VFS_UNDER_TEST', 'uring')
 FULL = os.environ.get('FULL') == '1'
+STRIDE = int(os.environ.get('STRIDE', '1'))
 TIMEOUT_S = 120
 
 
@@ -65,7 +67,8 @@ class Side:
 
 
 def every_combination():
-    return [Combination(*c) for c in itertools.product(JOURNALS, SYNCHRONOUS, PAGE_SIZES, LOCKINGS)]
+    """The full product; with STRIDE=N every Nth of it."""
+    return [Combination(*c) for c in itertools.product(JOURNALS, SYNCHRONOUS, PAGE_SIZES, LOCKINGS)][::STRIDE]
 
 
 def modes(combination, schema='main'):
@@ -81,7 +84,7 @@ def expand(script, side, combination):
     script = re.sub(r'\{\{unless off\}\}\n?(.*?)\{\{end\}\}\n?', unless_off, script, flags=re.S)
     script = re.sub(r'\{\{open (\S+)(?: (\S+))?\}\}',
                     lambda m: f".open '{side.uri(m.group(1), m.group(2) or '')}'\n{modes(combination)}", script)
-    script = re.sub(r'\{\{uri (\S+?)(?: (\S+))?\}\}', lambda m: f"'{side.uri(m.group(1), m.group(2) or '')}'", script)
+    script = re.sub(r'\{\{uri(?: (\S+?))?(?: (\S+))?\}\}', lambda m: f"'{side.uri(m.group(1) or '', m.group(2) or '')}'", script)
     script = re.sub(r'\{\{modes (\S+)\}\}', lambda m: modes(combination, m.group(1)), script)
     assert '{{' not in script, 'unknown substitution'
     return script
@@ -112,14 +115,14 @@ def fingerprint(path):
     return (len(data), mode, hashlib.sha256(data).hexdigest()[:16])
 
 
-def shell(text, directory, binary=None, timeout=TIMEOUT_S):
+def shell(text, directory, timeout=TIMEOUT_S):
     """Feeds text to the shell. HOME is the directory, so that no ~/.sqliterc takes part."""
     environment = dict(os.environ, HOME=directory, SQLITE_TMPDIR=directory)
-    return subprocess.run([binary or SHELL, '-batch'] if not binary else [binary], input=text.encode(), cwd=directory,
+    return subprocess.run([SHELL, '-batch'], input=text.encode(), cwd=directory,
                           env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
 
 
-def run(script, side, combination, binary=None):
+def run(script, side, combination):
     """Runs one script in a directory of its own and returns what could be observed."""
     directory = tempfile.mkdtemp(prefix='uringvfs-')
     try:
@@ -127,7 +130,7 @@ def run(script, side, combination, binary=None):
         text += f"\n.output stats.json\n.open '{side.uri('stats.db')}'\nPRAGMA uring_stats;\n.output\n"
         with open(os.path.join(directory, 'input'), 'w') as file: file.write(text)
         try:
-            done = shell(text, directory, binary)
+            done = shell(text, directory)
         except subprocess.TimeoutExpired as expired:
             done = subprocess.CompletedProcess([], 'timeout', expired.stdout or b'', expired.stderr or b'')
         clean = lambda b: b.replace(side.parameters.encode(), b'vfs=VFS').replace(directory.encode(), b'DIR')
@@ -190,7 +193,7 @@ def available_backends():
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def compare(jobs, backends, title, binary=None):
+def compare(jobs, backends, title):
     """jobs: (name, script, combination). Each runs once on the default VFS and once per backend; exits non-zero at the
     first few differences. backends may be a function of the job."""
     failures, runs = [], 0
@@ -199,10 +202,10 @@ def compare(jobs, backends, title, binary=None):
     def one(job):
         name, script, combination = job
         out = []
-        expected = run(script, Side(), combination, binary)
+        expected = run(script, Side(), combination)
         for backend in choose(job):
             side = Side(backend)
-            got = run(script, side, combination, binary)
+            got = run(script, side, combination)
             text = difference(expected, got) or stats_difference(side, got)
             out.append(text and f'--- {name} on {side.name}, {combination}\n{text}')
         return expected, out

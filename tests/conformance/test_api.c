@@ -22,12 +22,14 @@
 
 static const char *journals[] = {"wal", "delete", "truncate", "persist", "memory", "off"};
 static const int page_sizes[] = {512, 4096, 65536};
+static const char *synchronous[] = {"off", "normal", "full"};
 static char dir[200];
 
 struct scene {
   const char *params; /* of the URI: the VFS and its options */
   const char *journal;
   int page_size;
+  const char *synchronous;
   FILE *out; /* the transcript */
 };
 
@@ -62,14 +64,18 @@ static void sql(struct scene *s, sqlite3 *db, const char *text) {
 }
 
 static void modes(struct scene *s, sqlite3 *db) {
-  char *text = sqlite3_mprintf("PRAGMA page_size=%d; PRAGMA journal_mode=%s; PRAGMA cache_size=10;", s->page_size, s->journal);
+  char *text =
+      sqlite3_mprintf("PRAGMA page_size=%d; PRAGMA journal_mode=%s; PRAGMA synchronous=%s; PRAGMA cache_size=10;",
+                      s->page_size, s->journal, s->synchronous);
   sql(s, db, text);
   sqlite3_free(text);
 }
 
 static void blobs(struct scene *s, sqlite3 *db) {
-  sql(s, db, "CREATE TABLE b(id INTEGER PRIMARY KEY, data BLOB, text TEXT);"
-             "INSERT INTO b VALUES(1, zeroblob(300000), 'one'), (2, zeroblob(77), 'two'), (3, zeroblob(150000), 'three'), (4, NULL, NULL);");
+  sql(s, db,
+      "CREATE TABLE b(id INTEGER PRIMARY KEY, data BLOB, text TEXT);"
+      "INSERT INTO b VALUES(1, zeroblob(300000), 'one'), (2, zeroblob(77), 'two'), (3, zeroblob(150000), 'three'), (4, "
+      "NULL, NULL);");
   char chunk[3001];
   sqlite3_blob *blob = NULL;
   for (int id = 1; id <= 5; id++) {
@@ -79,9 +85,11 @@ static void blobs(struct scene *s, sqlite3 *db) {
     /* Backwards and with gaps: overflow chains are walked again from every point. */
     for (int at = sqlite3_blob_bytes(blob) - 3001; at >= 0; at -= 2 * 3001) {
       memset(chunk, 'a' + at % 26, sizeof chunk);
-      if ((rc = sqlite3_blob_write(blob, chunk, sizeof chunk, at)) != SQLITE_OK) fprintf(s->out, "write at %d: %d\n", at, rc);
+      if ((rc = sqlite3_blob_write(blob, chunk, sizeof chunk, at)) != SQLITE_OK)
+        fprintf(s->out, "write at %d: %d\n", at, rc);
     }
-    fprintf(s->out, "beyond the end: %d\n", sqlite3_blob_write(blob, chunk, sizeof chunk, sqlite3_blob_bytes(blob) - 10));
+    fprintf(s->out, "beyond the end: %d\n",
+            sqlite3_blob_write(blob, chunk, sizeof chunk, sqlite3_blob_bytes(blob) - 10));
   }
   sqlite3_blob_close(blob);
   blob = NULL;
@@ -111,7 +119,9 @@ static void blobs(struct scene *s, sqlite3 *db) {
 /* Five pages at a time, while another connection and the source's own write. */
 static void backup(struct scene *s, sqlite3 *db) {
   sqlite3 *copy = open_db(s, "copy.db"), *other = open_db(s, "main.db");
-  sql(s, copy, "PRAGMA journal_mode=delete; CREATE TABLE old(x); INSERT INTO old VALUES(zeroblob(100000));");
+  sql(s, copy,
+      "PRAGMA journal_mode=delete; PRAGMA synchronous=off; CREATE TABLE old(x); INSERT INTO old "
+      "VALUES(zeroblob(100000));");
   sqlite3_backup *b = sqlite3_backup_init(copy, "main", db, "main");
   assert_non_null(b);
   for (int step = 0, rc = SQLITE_OK; rc == SQLITE_OK && step < 10000; step++) {
@@ -130,12 +140,14 @@ static void serialize(struct scene *s, sqlite3 *db) {
   unsigned char *image = sqlite3_serialize(db, "main", &size, 0);
   assert_non_null(image);
   /* The change counter and version number of a WAL database may lag behind: bytes 24 to 27 and 92 to 99 are the pager's. */
-  fprintf(s->out, "serialize %lld %016llx\n", (long long)size, (unsigned long long)hash(HASH_START, image, (size_t)size));
+  fprintf(s->out, "serialize %lld %016llx\n", (long long)size,
+          (unsigned long long)hash(HASH_START, image, (size_t)size));
   sqlite3 *memory = NULL;
   sqlite3_open(":memory:", &memory);
   if (image[18] == 2) image[18] = image[19] = 1; /* a memory database has no WAL */
   fprintf(s->out, "deserialize %d\n",
-          sqlite3_deserialize(memory, "main", image, size, size, SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE));
+          sqlite3_deserialize(memory, "main", image, size, size,
+                              SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE));
   sql(s, memory, "INSERT INTO b(text) VALUES('in memory'); SELECT count(*) FROM b; PRAGMA integrity_check;");
   sqlite3_close(memory);
 }
@@ -143,8 +155,9 @@ static void serialize(struct scene *s, sqlite3 *db) {
 static int stop_after(void *arg) { return --*(int *)arg <= 0; }
 
 static void interrupted(struct scene *s, sqlite3 *db) {
-  sql(s, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c "
-             "WHERE i < 1000) INSERT INTO t SELECT i, printf('%0300d', i) FROM c;");
+  sql(s, db,
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c "
+      "WHERE i < 1000) INSERT INTO t SELECT i, printf('%0300d', i) FROM c;");
   if (strcmp(s->journal, "off") == 0) return;
   int ticks = 50;
   sqlite3_progress_handler(db, 100, stop_after, &ticks);
@@ -170,7 +183,8 @@ static void read_while_writing(struct scene *s, sqlite3 *db) {
   long long sum = 0;
   for (int n = 0; sqlite3_step(rows) == SQLITE_ROW; n++) {
     sum = sum * 31 % 1000003 + sqlite3_column_int64(rows, 0);
-    if (n % 50 == 0) sql(s, db, "UPDATE t SET v = v || v WHERE id = 390; DELETE FROM t WHERE id = (SELECT max(id) FROM t);");
+    if (n % 50 == 0)
+      sql(s, db, "UPDATE t SET v = v || v WHERE id = 390; DELETE FROM t WHERE id = (SELECT max(id) FROM t);");
   }
   fprintf(s->out, "rows %lld, %d\n", sum, sqlite3_finalize(rows));
 }
@@ -204,10 +218,14 @@ static void controls(struct scene *s, sqlite3 *db) {
   static const struct {
     const char *name;
     int op, in;
-  } calls[] = {{"lockstate", SQLITE_FCNTL_LOCKSTATE, -1},   {"last errno", SQLITE_FCNTL_LAST_ERRNO, -1},
-               {"persist wal", SQLITE_FCNTL_PERSIST_WAL, -1}, {"psow", SQLITE_FCNTL_POWERSAFE_OVERWRITE, -1},
-               {"moved", SQLITE_FCNTL_HAS_MOVED, -1},         {"chunk", SQLITE_FCNTL_CHUNK_SIZE, 1 << 20},
-               {"reserve", SQLITE_FCNTL_RESERVE_BYTES, -1},   {"external reader", SQLITE_FCNTL_EXTERNAL_READER, -1},
+  } calls[] = {{"lockstate", SQLITE_FCNTL_LOCKSTATE, -1},
+               {"last errno", SQLITE_FCNTL_LAST_ERRNO, -1},
+               {"persist wal", SQLITE_FCNTL_PERSIST_WAL, -1},
+               {"psow", SQLITE_FCNTL_POWERSAFE_OVERWRITE, -1},
+               {"moved", SQLITE_FCNTL_HAS_MOVED, -1},
+               {"chunk", SQLITE_FCNTL_CHUNK_SIZE, 1 << 20},
+               {"reserve", SQLITE_FCNTL_RESERVE_BYTES, -1},
+               {"external reader", SQLITE_FCNTL_EXTERNAL_READER, -1},
                {"unknown", 987654, 1}};
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
     int value = calls[i].in, rc = sqlite3_file_control(db, "main", calls[i].op, &value);
@@ -221,7 +239,8 @@ static void controls(struct scene *s, sqlite3 *db) {
   sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
   int rc = file->pMethods->xFileSize(file, &size);
   fprintf(s->out, "file size %d %lld\n", rc, (long long)size);
-  fprintf(s->out, "sector %d, characteristics %x\n", file->pMethods->xSectorSize(file), (unsigned)file->pMethods->xDeviceCharacteristics(file));
+  fprintf(s->out, "sector %d, characteristics %x\n", file->pMethods->xSectorSize(file),
+          (unsigned)file->pMethods->xDeviceCharacteristics(file));
 }
 
 static uint64_t file_hash(const char *name, long *size) {
@@ -283,7 +302,8 @@ static void first_difference(const char *expected, const char *got) {
   for (; expected[i] && expected[i] == got[i]; i++)
     if (expected[i] == '\n') line = expected + i + 1;
   size_t at = (size_t)(line - expected);
-  print_message("default: %.*s\nuring:   %.*s\n", (int)strcspn(line, "\n"), line, (int)strcspn(got + at, "\n"), got + at);
+  print_message("default: %.*s\nuring:   %.*s\n", (int)strcspn(line, "\n"), line, (int)strcspn(got + at, "\n"),
+                got + at);
 }
 
 static int ring_available(void) {
@@ -297,12 +317,13 @@ static int ring_available(void) {
 
 static void transcripts_are_equal(void **state) {
   (void)state;
-  static const char *all[] = {"vfs=uring&uring_backend=auto", "vfs=uring&uring_backend=sync", "vfs=uring&uring_backend=uring"};
+  static const char *all[] = {"vfs=uring&uring_backend=auto", "vfs=uring&uring_backend=sync",
+                              "vfs=uring&uring_backend=uring"};
   int backends = ring_available() ? 3 : 2, failures = 0;
   if (backends == 2) print_message("uring_backend=uring left out: io_uring is not available\n");
   for (size_t j = 0; j < sizeof journals / sizeof *journals; j++) {
     for (size_t p = 0; p < sizeof page_sizes / sizeof *page_sizes; p++) {
-      struct scene s = {"vfs=unix", journals[j], page_sizes[p], NULL};
+      struct scene s = {"vfs=unix", journals[j], page_sizes[p], synchronous[(j + p) % 3], NULL};
       char *expected = play(&s);
       if (getenv("VERBOSE")) print_message("%s\n", expected);
       for (int b = 0; b < backends; b++) {

@@ -1,5 +1,5 @@
 -- Temporary tables, indices, views and triggers with temp_store file and memory, spilling, rolled back with savepoints;
--- temporary tables together with the main database in one transaction.
+-- temporary tables together with the main database in one transaction; a temporary database without a name.
 {{open main.db}}
 PRAGMA temp_store=file;
 PRAGMA temp.cache_size=5;
@@ -35,8 +35,8 @@ PRAGMA temp_store=memory;
 CREATE TEMP TABLE s AS SELECT * FROM t;
 SELECT count(*) FROM s;
 SELECT count(*) FROM temp.sqlite_schema;
-.open --new {{uri scratch.db}}
-.open ''
+.open {{uri}}
+PRAGMA cache_size=10;
 CREATE TABLE anonymous(x);
 INSERT INTO anonymous WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c WHERE i < 3000) SELECT printf('%0500d', i) FROM c;
 SELECT count(*), sum(length(x)) FROM anonymous;
