@@ -110,6 +110,37 @@ static void rollback_writes_nothing(void **state) {
   }
 }
 
+/* Exclusive locking mode with a wal-index in memory: no lock tells that a transaction is over. */
+static void exclusive_mode(void **state) {
+  (void)state;
+  for (size_t w = 0; w < 2; w++) {
+    support_reset(NULL);
+    sqlite3 *db = db_open("t.db", ways[w]);
+    db_exec(db, "PRAGMA locking_mode=exclusive; PRAGMA journal_mode=wal; PRAGMA wal_autocheckpoint=0; PRAGMA "
+                "synchronous=NORMAL;"
+                "CREATE TABLE t(id INTEGER PRIMARY KEY, pad BLOB); INSERT INTO t VALUES(1, randomblob(3000))");
+    for (int n = 1; n < 4; n++) {
+      recorder_fail(REC_WRITE, REC_WAL, n, 1, SQLITE_FULL);
+      int rc = db_try(db, "BEGIN; " FILL "; COMMIT");
+      bool injected = recorder_failed() > 0;
+      recorder_fail_off();
+      if (!sqlite3_get_autocommit(db)) db_exec(db, "ROLLBACK");
+      assert_int_equal(rc, injected ? SQLITE_FULL : SQLITE_OK);
+      if (!injected) db_exec(db, "DELETE FROM t WHERE id BETWEEN 2 AND 9999");
+      assert_int_equal(killed_now("t.db", COUNT), n);
+      /* spilled, rolled back, and a smaller one after it */
+      db_exec(db, "PRAGMA cache_size=10; PRAGMA cache_spill=10; BEGIN; " FILL "; ROLLBACK; PRAGMA cache_size=-20000");
+      assert_int_equal(killed_now("t.db", COUNT), n);
+      db_execf(db, "INSERT INTO t VALUES(%d, zeroblob(10))", 10000 + n);
+      assert_int_equal(killed_now("t.db", COUNT), n + 1);
+      assert_int_equal(db_int(db, COUNT), n + 1);
+    }
+    db_check(db);
+    db_close(db);
+    assert_int_equal(killed_now("t.db", COUNT), 4);
+  }
+}
+
 /* A failed sync: the transaction fails, and the next one succeeds. */
 static void failed_sync_ends_with_its_transaction(void **state) {
   (void)state;
@@ -133,6 +164,7 @@ int main(void) {
       cmocka_unit_test_setup(failed_flush_is_dropped, support_reset),
       cmocka_unit_test_setup(failed_flush_then_close, support_reset),
       cmocka_unit_test_setup(rollback_writes_nothing, support_reset),
+      cmocka_unit_test_setup(exclusive_mode, support_reset),
       cmocka_unit_test_setup(failed_sync_ends_with_its_transaction, support_reset),
   };
   int rc = cmocka_run_group_tests(tests, support_setup, support_teardown);

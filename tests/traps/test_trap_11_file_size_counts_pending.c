@@ -78,8 +78,8 @@ static void every_kind(void **state) {
       memcpy(names, &database, sizeof database);
       strcpy(db_name, support_path("bare.db"));
       char *journal_name = db_name + strlen(db_name) + 2, *wal_name = journal_name + strlen(db_name) + 9;
-      sprintf(journal_name, "%s-journal", db_name);
-      sprintf(wal_name, "%s-wal", db_name);
+      strcpy(journal_name, support_path("bare.db-journal"));
+      strcpy(wal_name, support_path("bare.db-wal"));
       bool is_database = (kinds[k].flags & SQLITE_OPEN_MAIN_DB) != 0;
       int out_flags;
       if (!is_database) /* journal and WAL take its mode, and the WAL belongs to it */
