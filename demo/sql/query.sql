@@ -11,7 +11,7 @@ SELECT printf('  %7.3f  %s', bm25(text), file.path)
 .print Full text: files with a phrase, a prefix, a pair of neighbours
 SELECT printf('  %,7d  "permission is hereby granted"', count(*)) FROM text WHERE text MATCH '"permission is hereby granted"';
 SELECT printf('  %,7d  pthread*', count(*)) FROM text WHERE text MATCH 'pthread*';
-SELECT printf('  %,7d  NEAR(file descriptor, 3)', count(*)) FROM text WHERE text MATCH 'NEAR(file descriptor, 3)';
+SELECT printf('  %,7d  NEAR(memory leak, 3)', count(*)) FROM text WHERE text MATCH 'NEAR(memory leak, 3)';
 .print The largest files
 SELECT printf('  %,12d  %s', size, path) FROM file ORDER BY size DESC, path LIMIT 3;
 .print Every file read through: how many say TODO, how many bytes there are in all
