@@ -143,9 +143,9 @@ static outcome run_case(const permission_case *c, const char *vfs) {
     }
     expect_child_done(pid, c->name);
     assert_int_equal(chmod(path, c->mode), 0);
-    assert_int_equal(chown(path, c->owner, c->owner), 0);
+    if (geteuid() == 0) assert_int_equal(chown(path, c->owner, c->owner), 0);
   }
-  assert_int_equal(chown(directory, c->directory_owner, c->directory_owner), 0);
+  if (geteuid() == 0) assert_int_equal(chown(directory, c->directory_owner, c->directory_owner), 0);
   assert_int_equal(chmod(directory, c->directory), 0);
 
   memset(shared, 0, sizeof(*shared));
@@ -161,6 +161,15 @@ static outcome run_case(const permission_case *c, const char *vfs) {
   }
   expect_child_done(pid, c->name);
   return *shared;
+}
+
+/* Not root: what this user can try with files of its own. Anything else is left out. */
+static bool adapt(permission_case *c) {
+  if (geteuid() == 0) return true;
+  if (c->opener != NOBODY || c->owner == OTHER || c->directory_owner != NOBODY) return false;
+  if (c->owner == NOBODY) c->owner = geteuid();
+  c->directory_owner = c->opener = geteuid();
+  return true;
 }
 
 static void compare(const char *name, const outcome *want, const outcome *got) {
@@ -186,9 +195,12 @@ static void compare(const char *name, const outcome *want, const outcome *got) {
 
 static void test_mode_and_owner_as_the_default_vfs_gives_them(void **state) {
   (void)state;
-  int journals = 0;
+  int journals = 0, tried = 0;
   for (size_t i = 0; i < COUNT(cases); i++) {
-    const permission_case *c = &cases[i];
+    permission_case adapted = cases[i];
+    const permission_case *c = &adapted;
+    if (!adapt(&adapted)) continue;
+    tried++;
     outcome want = run_case(c, default_vfs), got = run_case(c, uring_vfs());
     compare(c->name, &want, &got);
     /* Not only the same, but right: the companions have the database's mode; from root its owner too. */
@@ -202,7 +214,8 @@ static void test_mode_and_owner_as_the_default_vfs_gives_them(void **state) {
       }
     }
   }
-  assert_true(journals > 50);
+  printf("%d cases, %d journals, WALs and shms\n", tried, journals);
+  assert_true(journals >= 4 * tried);
 }
 
 static void test_modeof_parameter(void **state) {
@@ -325,6 +338,10 @@ static outcome run_loss(loss how, int when, const char *mode, const char *vfs) {
 static void test_the_way_to_the_file_is_lost_after_opening(void **state) {
   (void)state;
   static const char *const modes[] = {"delete", "truncate", "persist", "wal"};
+  if (geteuid() != 0) {
+    printf("not root: no privileges to give up\n");
+    skip();
+  }
   static const char *const names[] = {"privileges dropped", "chroot", "chroot with a decoy", "directory closed"};
   for (int how = LOSS_PRIVILEGES; how <= LOSS_SEARCH; how++) {
     for (int when = 0; when < 2; when++) {
@@ -340,10 +357,6 @@ static void test_the_way_to_the_file_is_lost_after_opening(void **state) {
 }
 
 int main(void) {
-  if (geteuid() != 0) {
-    printf("not root: owners cannot be varied, nothing was tested\n");
-    return 77;
-  }
   shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) return 1;
   support_directory();
