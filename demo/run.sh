@@ -85,6 +85,9 @@ done
 for dir in "${dirs[@]}"; do
   [[ -d $dir ]] || die "$dir is not a directory"
 done
+# fsdir() gives up at a directory that it may not read, and does not say which.
+closed=$(find "${dirs[@]}" -type d ! \( -readable -executable \) -print -quit 2>/dev/null) || true
+[[ -z $closed ]] || die "$closed may not be read: name directories that may"
 sqlite3 :memory: "CREATE VIRTUAL TABLE t USING fts5(x); SELECT 1 FROM fsdir('/') LIMIT 1; SELECT json_extract('{}', '$.x');" \
   >/dev/null 2>&1 || die "this sqlite3 shell lacks FTS5, fsdir() or JSON"
 if [[ $count_calls == yes ]]; then

@@ -14,7 +14,7 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/test-node.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 # Half a minute, once for a build directory. Without optimization, for that is all the test needs.
 CFLAGS=-O0 CXXFLAGS=-O0 timeout 250 "$example/setup.sh" "$build/tests/node" >"$tmp/setup.log" 2>&1 ||
-  skip "better-sqlite3 could not be built here: $(tail -n 1 "$tmp/setup.log")"
+  skip "better-sqlite3 could not be built here: $(grep -Ei -m 1 'error|missing' "$tmp/setup.log" || echo 'not within 250 s')"
 
 NOTES_MODULES=$build/tests/node node "$example/notes.js" "$so" "$tmp/node.db" >"$tmp/log" || { cat "$tmp/log"; fail "notes.js"; }
 [[ $(grep -Fxc -e "1  written from Node" -e "2  through vfs=uring" "$tmp/log") == 2 ]] || { cat "$tmp/log"; fail "rows"; }
