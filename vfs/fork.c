@@ -9,8 +9,10 @@
 **    (wal.c, sqlite3WalUndo), and the parent would no longer find frames that it has written. Of a connection that was
 **    writing at the fork, the child gets a private copy.
 **  - unix VFS keeps a process's locks in memory (unixInodeInfo, unixShmNode), and the child has inherited what it says of the parent's. A
-**    connection that the child opens would take locks from there that the kernel never gave. So before its first, the
-**    inherited files are closed; in the child that releases nothing, since POSIX locks belong to the parent process.
+**    connection that the child opens would take locks from there that the kernel never gave. So the inherited files are
+**    closed; in the child that releases nothing, since POSIX locks belong to the parent process. It is done at once if the process had one
+**    thread. Otherwise other threads may have held mutexes, and it waits for the child's first opening through this VFS; by POSIX
+**    such a child may only call async-signal-safe functions anyway.
 **
 ** The pool has forgotten the parent's rings by then, whose memory is not even mapped in the child (MADV_DONTFORK).
 */
@@ -20,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/single_threaded.h>
 #include <unistd.h>
 
 _Atomic unsigned uringvfs__process_generation = 1;
@@ -90,12 +93,17 @@ static void close_inherited(uringvfs_file *f) {
   f->parent->pMethods = NULL;
 }
 
+static void close_all_inherited(void) {
+  const unsigned now = current_generation();
+  for (uringvfs_file *f = uringvfs__databases_first(); f != NULL; f = f->next_database)
+    if (f->generation != now && f->parent->pMethods != NULL) close_inherited(f);
+}
+
 void uringvfs__fork_close_inherited(void) {
   static unsigned done = 1; /* the first process has inherited nothing */
   const unsigned now = current_generation();
   uringvfs__databases_lock();
-  for (uringvfs_file *f = done == now ? NULL : uringvfs__databases_first(); f != NULL; f = f->next_database)
-    if (f->generation != now && f->parent->pMethods != NULL) close_inherited(f);
+  if (done != now) close_all_inherited();
   done = now;
   uringvfs__databases_unlock();
 }
@@ -114,11 +122,14 @@ bool uringvfs__fork_is_inherited_memory(const void *memory) {
 
 /* ---- around fork(2) ---- */
 
+static bool one_thread;
+
 static void before_fork(void) {
   uringvfs__databases_lock();
   uringvfs__inode_before_fork();
   uringvfs__wal_before_fork();
   rt_pool_before_fork(uringvfs__pool);
+  one_thread = __libc_single_threaded;
 }
 
 static void after_fork_in_parent(void) {
@@ -136,6 +147,7 @@ static void after_fork_in_child(void) {
     make_wal_index_private(f);
     f->wal_index_private = true;
   }
+  if (one_thread) close_all_inherited();
   uringvfs__wal_after_fork();
   uringvfs__inode_after_fork();
   uringvfs__databases_unlock();

@@ -2,8 +2,8 @@
 ** inode.c - process-wide table of the files that rings may open.
 **
 ** A ring opens a file by its path, as a direct descriptor, beside the descriptor that the parent VFS has. The two must mean the same
-** file. So the file's identity (st_dev, st_ino) is taken when the parent has opened it, and compared after each
-** opening by a ring; if the path has come to lead elsewhere, the file is used through the parent only. While
+** file. So the file's identity (st_dev, st_ino) is taken once the parent has it open and says that the name still leads
+** to it, at the first operation that may take a ring, and compared after each opening by a ring; if the path has come to lead elsewhere, the file is used through the parent only. While
 ** the parent's descriptor is open the inode number cannot be given to another file.
 **
 ** stat(2) is used, never open(2): closing an ordinary descriptor of a file drops all POSIX locks that this process holds on it.
@@ -44,7 +44,7 @@ static uringvfs_inode *inode_create(const struct stat *st, const char *path, boo
   return inode;
 }
 
-uringvfs_inode *uringvfs__inode_acquire(sqlite3_file *parent, const char *path, bool writable, bool nofollow) {
+static uringvfs_inode *inode_acquire(sqlite3_file *parent, const char *path, bool writable, bool nofollow) {
   struct stat st;
   int moved = 0;
   if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) return NULL;
@@ -57,6 +57,13 @@ uringvfs_inode *uringvfs__inode_acquire(sqlite3_file *parent, const char *path, 
   if (inode != NULL) inode->references++;
   pthread_mutex_unlock(&table_mutex);
   return inode;
+}
+
+void uringvfs__inode_find(uringvfs_file *f) {
+  if (!f->inode_wanted) return;
+  f->inode_wanted = false;
+  f->inode = inode_acquire(f->parent, f->name, f->writable, f->nofollow);
+  f->io.direct = f->inode != NULL ? &f->inode->direct : NULL;
 }
 
 void uringvfs__inode_release(uringvfs_inode *inode) {

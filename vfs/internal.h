@@ -66,8 +66,9 @@ struct uringvfs_inode {
   char path[];
 };
 
-/* The entry of the file that `parent` has just opened by path; NULL if that is not certain, or out of memory. */
-uringvfs_inode *uringvfs__inode_acquire(sqlite3_file *parent, const char *path, bool writable, bool nofollow);
+/* Finds or makes the entry of f's file, once: f->inode, and how rings open it. Stays NULL where it is not certain that the name leads to
+** the file that the parent has open, where rings are not wanted, or out of memory. */
+void uringvfs__inode_find(uringvfs_file *f);
 /* NULL is fine. With the last reference the rings' descriptors are closed. */
 void uringvfs__inode_release(uringvfs_inode *inode);
 /* RT_FILE_* of the file's file system, probed at first use. */
@@ -137,7 +138,9 @@ struct uringvfs_file {
 
   /* URINGVFS_DATABASE and URINGVFS_WAL */
   rt_file io;
-  uringvfs_inode *inode;
+  uringvfs_inode *inode; /* NULL: no ring has been wanted yet, or none can be had              */
+  bool inode_wanted;     /* not looked for yet                                                 */
+  bool writable, nofollow;
   bool first_sync_done; /* by the parent, which also syncs the directory (os_unix.c, UNIXFILE_DIRSYNC) */
   int last_errno;       /* of the ring's last failure, 0: ask the parent */
 

@@ -54,7 +54,7 @@ static bool is_planned(const option *o, const char *value) {
 }
 
 static char *names_message(const char *name) {
-  return sqlite3_mprintf("uringvfs: there is no option %s; the options are uring_backend, uring_commit, uring_lock, "
+  return sqlite3_mprintf("uringvfs: there is no option %.64s; the options are uring_backend, uring_commit, uring_lock, "
                          "uring_readahead, and PRAGMA uring_stats",
                          name);
 }
@@ -64,8 +64,8 @@ static int set_option(uringvfs_options *options, const option *o, const char *va
   const int number = find_value(o, value);
   if (number < 0) {
     *message = is_planned(o, value)
-                   ? sqlite3_mprintf("uringvfs: %s=%s is not available yet; allowed: %s", o->name, value, o->allowed)
-                   : sqlite3_mprintf("uringvfs: wrong value '%s' for %s; allowed: %s", value, o->name, o->allowed);
+                   ? sqlite3_mprintf("uringvfs: %s=%.64s is not available yet; allowed: %s", o->name, value, o->allowed)
+                   : sqlite3_mprintf("uringvfs: wrong value '%.64s' for %s; allowed: %s", value, o->name, o->allowed);
     return SQLITE_ERROR;
   }
   if (o != &options_table[OPTION_BACKEND]) return SQLITE_OK;
@@ -90,7 +90,7 @@ int uringvfs__options_from_uri(const char *name, uringvfs_options *options) {
     if (o == NULL)
       message = names_message(key);
     else
-      rc = set_option(options, o, sqlite3_uri_parameter(name, key), &message);
+      rc = set_option(options, o, key + strlen(key) + 1, &message); /* the value follows its key */
     if (rc != SQLITE_OK) {
       sqlite3_log(rc, "%s: opening %s", message != NULL ? message : "uringvfs: wrong option", name);
       sqlite3_free(message);

@@ -22,14 +22,15 @@ typedef struct page_op {
   int parent_rc;
 } page_op;
 
-/* What the options say for this file, whose traits the routing is about to ask for. A lone operation of `auto` goes inline whatever
-** they are, and does not pay for the probe. */
+/* What the options say for this file. Whatever the routing is about to ask for is looked up, but not for a lone operation of `auto`: it goes
+** inline in any case, and a connection that only reads and commits little does without all of this. */
 static rt_backend_choice backend_of(uringvfs_file *f, bool lone) {
   const uringvfs_file *database = f->role == URINGVFS_WAL ? f->database : f;
   if (database == NULL || database->parent_only) return RT_BACKEND_SYNC;
   const rt_backend_choice backend = database->options.backend;
-  if (f->inode != NULL && (backend == RT_BACKEND_URING || (backend == RT_BACKEND_AUTO && !lone)))
-    f->io.traits = uringvfs__inode_traits(f->inode);
+  if (backend == RT_BACKEND_SYNC || (backend == RT_BACKEND_AUTO && lone)) return backend;
+  uringvfs__inode_find(f);
+  if (f->inode != NULL) f->io.traits = uringvfs__inode_traits(f->inode);
   return backend;
 }
 

@@ -90,11 +90,13 @@ static int uring_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *fil
   if (out_flags != NULL) *out_flags = opened_flags;
   if ((flags & SQLITE_OPEN_WAL) && name != NULL) link_wal(f);
   if (f->role != URINGVFS_OTHER) {
-    f->inode = uringvfs__inode_acquire(f->parent, name, (opened_flags & SQLITE_OPEN_READWRITE) != 0,
-                                       (flags & SQLITE_OPEN_NOFOLLOW) != 0);
-    const bool direct = f->inode != NULL && parent_keeps_bytes();
-    rt_file_init_inline(&f->io, uringvfs__inline_operation, direct ? &f->inode->direct : NULL);
+    rt_file_init_inline(&f->io, uringvfs__inline_operation, NULL);
     f->io.inline_max = URINGVFS_PARENT_MAX_BYTES;
+    f->inode_wanted = parent_keeps_bytes();
+    f->writable = (opened_flags & SQLITE_OPEN_READWRITE) != 0;
+    f->nofollow = (flags & SQLITE_OPEN_NOFOLLOW) != 0;
+    /* A WAL is not asked later whether its name still leads to it: HAS_MOVED is blind for it (os_unix.c, fileHasMoved). */
+    if (f->role == URINGVFS_WAL) uringvfs__inode_find(f);
   }
   if (f->role == URINGVFS_DATABASE) uringvfs__databases_add(f);
   uringvfs__file_set_methods(f);
