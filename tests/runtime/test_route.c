@@ -12,6 +12,47 @@ static int64_t no_inline(rt_op *op) {
   return -ENOSYS;
 }
 
+static int64_t answer;
+static int64_t give_answer(rt_op *op) {
+  (void)op;
+  return answer;
+}
+
+/* rt_run_inline: the same outcome as by way of a loop. */
+static void lone_operations(void **state) {
+  (void)state;
+  static const struct {
+    rt_kind kind;
+    int64_t answer;
+    int error;
+    uint64_t bytes;
+  } cases[] = {{RT_READ, 10, 0, 10},    {RT_READ, 4, 0, 4},           {RT_READ, -EIO, -EIO, 0},
+               {RT_WRITE, 10, 0, 10},   {RT_WRITE, 4, -EIO, 4},       {RT_WRITE, -ENOSPC, -ENOSPC, 0},
+               {RT_FDATASYNC, 0, 0, 0}, {RT_FDATASYNC, -EIO, -EIO, 0}};
+  rt_file f;
+  char buf[10];
+  rt_file_init_inline(&f, give_answer, NULL);
+  for (unsigned i = 0; i < COUNT(cases); i++)
+    for (unsigned through_loop = 0; through_loop < 2; through_loop++) {
+      rt_op op = {0};
+      if (cases[i].kind == RT_READ)
+        rt_prep_read(&op, &f, buf, 10, 0);
+      else if (cases[i].kind == RT_WRITE)
+        rt_prep_write(&op, &f, buf, 10, 0);
+      else
+        rt_prep_fdatasync(&op, &f);
+      answer = cases[i].answer;
+      if (through_loop) {
+        rt_submit(rt_sync_loop(), &op);
+        assert_true(rt_finished(&op.c)); /* on return */
+      } else {
+        assert_int_equal(rt_run_inline(&op), cases[i].error);
+      }
+      assert_int_equal(rt_error(&op.c), cases[i].error);
+      assert_int_equal(rt_bytes(&op.c), cases[i].bytes);
+    }
+}
+
 static bool ring(unsigned traits, rt_kind kind, bool sync, unsigned count, uint64_t bytes) {
   rt_file f = {.fd = 3, .traits = traits};
   const rt_work w = {kind, sync, count, bytes};
@@ -109,9 +150,13 @@ static void probes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(the_table),          cmocka_unit_test(forced_backends),
-      cmocka_unit_test(no_way_into_a_ring), cmocka_unit_test(streams_never_inline),
-      cmocka_unit_test(automatic_loop),     cmocka_unit_test(probes),
+      cmocka_unit_test(lone_operations),
+      cmocka_unit_test(the_table),
+      cmocka_unit_test(forced_backends),
+      cmocka_unit_test(no_way_into_a_ring),
+      cmocka_unit_test(streams_never_inline),
+      cmocka_unit_test(automatic_loop),
+      cmocka_unit_test(probes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
