@@ -98,7 +98,7 @@ static const io_case write_cases[] = {
      "write|-journal|offset"},
     {"journal sync EIO, DELETE", "delete", "FULL", "op=fsync match=-journal errno=5", "faulty -> 1034",
      "sync(|-journal|(5)"},
-    {"journal open EACCES", "delete", "FULL", "op=open match=-journal errno=13", "faulty -> 14", "open(|-journal"},
+    {"journal open EACCES", "delete", "FULL", "op=open match=-journal errno=13", "faulty -> 1544", "open(|-journal"},
     {"journal unlink EIO", "delete", "FULL", "op=unlink match=-journal errno=5", "faulty -> 2570",
      "unlink(|-journal|(5)"},
     {"journal truncate EIO", "truncate", "FULL", "op=truncate match=-journal errno=5", "faulty -> 1546",

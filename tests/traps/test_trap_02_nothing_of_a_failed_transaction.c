@@ -20,7 +20,7 @@ static sqlite3 *start(const char *way, const char *synchronous) {
 }
 
 #define FILL                                                                                                           \
-  "WITH RECURSIVE n(i) AS (VALUES(2) UNION ALL SELECT i+1 FROM n WHERE i<700) INSERT INTO t SELECT i, "                \
+  "WITH RECURSIVE n(i) AS (VALUES(2) UNION ALL SELECT i+1 FROM n WHERE i<300) INSERT INTO t SELECT i, "                \
   "randomblob(3000) FROM n"
 #define COUNT "SELECT count(*) FROM t"
 
@@ -31,7 +31,7 @@ static void failed_flush_is_dropped(void **state) {
   for (size_t w = 0; w < 2; w++) {
     for (size_t l = 0; l < 3; l++) {
       int failures = 0;
-      for (int n = 1;; n += n < 6 ? 1 : 97) {
+      for (int n = 1;; n += n < 14 ? 1 : 197) {
         support_reset(NULL);
         sqlite3 *db = start(ways[w], levels[l]);
         db_exec(db, "PRAGMA cache_size=-20000; BEGIN; " FILL);
