@@ -164,7 +164,9 @@ static void child_runs(event what, moment when, const char *mode, const char *vf
   }
   file_copy(with_suffix(dir, "/other.db"), with_suffix(dir, "/other.wal")); /* any bytes will do */
 
-  must(db_open_rc(path, vfs, SQLITE_OPEN_READWRITE, &db) == SQLITE_OK, "open");
+  int rc = when == OPENED ? db_open_lazy(path, vfs, SQLITE_OPEN_READWRITE, &db)
+                          : db_open_rc(path, vfs, SQLITE_OPEN_READWRITE, &db);
+  must(rc == SQLITE_OK, "open");
   if (when != OPENED) {
     snprintf(text, sizeof(text), "PRAGMA journal_mode=%s; PRAGMA cache_size=5", mode);
     must(sql_rc(db, text, NULL) == SQLITE_OK, "mode");
@@ -178,6 +180,7 @@ static void child_runs(event what, moment when, const char *mode, const char *vf
   if (when == SPILLED) must(sql_rc(db, "BEGIN; UPDATE t SET b = randomblob(900)", NULL) == SQLITE_OK, "spill");
 
   happen(what, dir, path);
+  must(ring_now(db, vfs) == SQLITE_OK, "PRAGMA uring_backend=uring");
 
   /* It costs time and changes nothing here but whether there are syncs: with and without. */
   step(db, what % 2 ? "PRAGMA synchronous=off" : "PRAGMA synchronous=normal");

@@ -101,10 +101,13 @@ static void test_symlinks(void **state) {
     database_make(other, modes[m]);
     uint64_t before = helper_hash(other);
     for (int used = 0; used < 2; used++) {
-      sqlite3 *db = db_open(link, uring_vfs());
+      sqlite3 *db = NULL;
+      assert_int_equal(db_open_lazy(link, uring_vfs(), SQLITE_OPEN_READWRITE, &db), SQLITE_OK);
+      if (used) assert_int_equal(ring_now(db, uring_vfs()), SQLITE_OK);
       if (used) sql(db, "SELECT sum(length(b)) FROM t; UPDATE t SET b = 'used'");
       assert_int_equal(unlink(link), 0);
       assert_int_equal(symlink("other.db", link), 0);
+      assert_int_equal(ring_now(db, uring_vfs()), SQLITE_OK);
       sql(db, "UPDATE t SET b = 'kept'");
       assert_int_equal(sql(db, "SELECT count(*) FROM t WHERE b = 'kept'"), 50);
       db_close(db);
@@ -162,9 +165,12 @@ static void test_relative_names_and_chdir(void **state) {
     uint64_t before = file_hash(decoy);
     for (int used = 0; used < 2; used++) {
       assert_int_equal(chdir(at("cwd")), 0);
-      sqlite3 *a = db_open(relative, uring_vfs()), *b = db_open(relative, default_vfs);
+      sqlite3 *a = NULL, *b = db_open(relative, default_vfs);
+      assert_int_equal(db_open_lazy(relative, uring_vfs(), SQLITE_OPEN_READWRITE, &a), SQLITE_OK);
+      if (used) assert_int_equal(ring_now(a, uring_vfs()), SQLITE_OK);
       if (used) sql(a, "UPDATE t SET b = 'used'; SELECT sum(length(b)) FROM t");
       assert_int_equal(chdir(at("elsewhere")), 0);
+      assert_int_equal(ring_now(a, uring_vfs()), SQLITE_OK);
       turns(a, b);
       sqlite3 *c = db_open(real, uring_vfs());
       turns(a, c);

@@ -97,6 +97,20 @@ UNUSED static int db_open_rc(const char *path, const char *vfs, int flags, sqlit
   return rc;
 }
 
+/* The same, but no ring opens the file before ring_now: single reads go inline when the backend is auto. */
+UNUSED static int db_open_lazy(const char *path, const char *vfs, int flags, sqlite3 **db) {
+  const bool works = ring_works;
+  ring_works = false;
+  int rc = db_open_rc(path, vfs, flags, db);
+  ring_works = works;
+  return rc;
+}
+
+UNUSED static int ring_now(sqlite3 *db, const char *vfs) {
+  if (!ring_works || strcmp(vfs, "uring") != 0) return SQLITE_OK;
+  return sqlite3_exec(db, "PRAGMA uring_backend=uring", NULL, NULL, NULL);
+}
+
 #define db_open(path, vfs) db_open_at(path, vfs, __FILE__, __LINE__)
 UNUSED static sqlite3 *db_open_at(const char *path, const char *vfs, const char *file, int line) {
   sqlite3 *db = NULL;

@@ -299,13 +299,16 @@ static outcome run_loss(loss how, int when, const char *mode, const char *vfs) {
     }
     if (chmod(path, 0600) != 0) _exit(7);
     db = NULL;
-    step(db_open_rc(path, vfs, SQLITE_OPEN_READWRITE, &db), db);
+    step(when == 0 ? db_open_lazy(path, vfs, SQLITE_OPEN_READWRITE, &db)
+                   : db_open_rc(path, vfs, SQLITE_OPEN_READWRITE, &db),
+         db);
     snprintf(text, sizeof(text), "PRAGMA journal_mode=%s; PRAGMA cache_size=5", mode);
     if (when == 1) {
       step(sql_rc(db, text, NULL), db);
       step(sql_rc(db, "INSERT INTO t VALUES(1, randomblob(9000)); SELECT sum(length(b)) FROM t", NULL), db);
     }
     lose(how, directory, cage);
+    step(ring_now(db, vfs), db);
     row_value v;
     step(sql_rc(db, "SELECT sum(length(b)) FROM t", &v), db);
     step((int)v.number, db);
