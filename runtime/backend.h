@@ -63,6 +63,9 @@ typedef struct rt__calls {
   int (*uring_enter)(int fd, unsigned submit, unsigned wait_nr, unsigned flags, void *arg, size_t size);
 } rt__calls;
 
+/* The same file under a descriptor that is not 0, 1 or 2; fd itself is closed then. A negative errno on failure. */
+int rt__above_stdio(int fd);
+
 /* The kernel's. */
 extern const rt__calls rt__kernel_calls;
 /* What the product's backends use; tests point it elsewhere while no loop is in use. */

@@ -42,8 +42,26 @@ static int k_sleep_until(uint64_t until_ns) {
   while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR) continue;
   return 0;
 }
+
+/* A program that has closed its standard streams still writes to 0, 1 and 2. */
+int rt__above_stdio(int fd) {
+  if (fd < 0 || fd > STDERR_FILENO) return fd;
+  int above = (int)result(fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  close(fd);
+  return above;
+}
+
 static int k_uring_setup(unsigned entries, struct io_uring *ring, struct io_uring_params *params) {
-  return io_uring_queue_init_params(entries, ring, params);
+  int r = io_uring_queue_init_params(entries, ring, params);
+  if (r < 0 || ring->ring_fd > STDERR_FILENO) return r;
+  int fd = rt__above_stdio(ring->ring_fd);
+  if (fd < 0) {
+    ring->ring_fd = ring->enter_ring_fd = -1;
+    io_uring_queue_exit(ring);
+    return fd;
+  }
+  ring->ring_fd = ring->enter_ring_fd = fd;
+  return r;
 }
 static int k_uring_enter(int fd, unsigned submit, unsigned wait_nr, unsigned flags, void *arg, size_t size) {
   return io_uring_enter2((unsigned)fd, submit, wait_nr, flags, arg, size);

@@ -20,6 +20,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#if defined(__has_include)
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#endif
+#endif
+
 #define MAX_TRANSFER 0x7ffff000u /* what Linux moves at most in one call: MAX_RW_COUNT */
 #define PAUSE_NS     50000u
 
@@ -234,6 +240,24 @@ static void uring_cancel(rt_loop *loop, rt_op *op) {
   sqe->user_data = RT__UD_CANCEL;
 }
 
+/* Memory that the kernel has written into through a ring counts as uninitialised there. */
+static void tell_valgrind(const rt_op *op, int res) {
+#ifdef VALGRIND_MAKE_MEM_DEFINED
+  if (res <= 0 || !rt__is_read((rt_kind)op->c.kind)) return;
+  rt__span s = rt__op_span(op);
+  uint64_t left = (uint64_t)res;
+  if (s.buf) VALGRIND_MAKE_MEM_DEFINED(s.buf, left);
+  for (uint32_t i = 0; s.iov && left > 0; i++) {
+    uint64_t part = left < s.iov[i].iov_len ? left : s.iov[i].iov_len;
+    VALGRIND_MAKE_MEM_DEFINED(s.iov[i].iov_base, part);
+    left -= part;
+  }
+#else
+  (void)op;
+  (void)res;
+#endif
+}
+
 static unsigned uring_reap(rt_loop *loop, unsigned max) {
   rt__uring *u = rt__uring_of(loop);
   unsigned n = 0;
@@ -256,6 +280,7 @@ static unsigned uring_reap(rt_loop *loop, unsigned max) {
         u->slots[op->slot].pins--;
         op->marks &= (uint8_t)~RT__OP_PINNED;
       }
+      tell_valgrind(op, res);
       rt__attempt_done(loop, op, res);
       n++;
     }
@@ -270,7 +295,7 @@ static bool uring_arm(rt_loop *loop) {
   rt__uring *u = rt__uring_of(loop);
   if (u->wake_armed) return true;
   if (u->dead) return false;
-  if (u->wake_fd < 0) u->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (u->wake_fd < 0) u->wake_fd = rt__above_stdio(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   struct io_uring_sqe *sqe = u->wake_fd < 0 ? NULL : rt__uring_sqe(u);
   if (!sqe) return false;
   io_uring_prep_poll_add(sqe, u->wake_fd, POLLIN);

@@ -25,7 +25,14 @@ void rt_file_init_inline(rt_file *f, rt_inline_fn inline_fn, rt_direct *direct) 
   *f = (rt_file){.fd = -1, .inline_fn = inline_fn, .direct = direct};
 }
 
-#define XFS_MAGIC        0x58465342
+#define XFS_MAGIC 0x58465342
+/*
+** After a short answer of a FUSE server to a direct_io read, which is allowed there, io_uring reads the rest from the same offset again and
+** reports the whole length (Linux 6.18: ki_pos does not move in FUSE's asynchronous direct path). pread goes on where it stopped.
+*/
+#ifndef FUSE_SUPER_MAGIC
+#define FUSE_SUPER_MAGIC 0x65735546
+#endif
 #define RAMFS_LIKE(type) ((type) == TMPFS_MAGIC || (type) == RAMFS_MAGIC || (type) == OVERLAYFS_SUPER_MAGIC)
 
 /*
@@ -52,6 +59,7 @@ static unsigned ask_traits(const char *dir) {
   unsigned traits = 0;
   bool known = statfs(dir, &fs) == 0;
   if (known && fs.f_type == XFS_MAGIC) traits |= RT_FILE_WRITES_INLINE;
+  if (known && fs.f_type == FUSE_SUPER_MAGIC) traits |= RT_FILE_READS_UNSAFE;
   int punted = ask_nowait(dir);
   if (punted < 0) punted = known && RAMFS_LIKE(fs.f_type);
   return punted ? traits | RT_FILE_READS_PUNT : traits;
@@ -61,8 +69,9 @@ static unsigned ask_traits(const char *dir) {
 ** What was found, by device: making a file costs a journal transaction on some file systems. Entries are written once; a lost race
 ** costs one more asking.
 */
-#define CACHED 16
-static _Atomic uint64_t cache[CACHED]; /* device number + 1, shifted left by 2, and the traits */
+#define CACHED     16
+#define TRAIT_BITS 4
+static _Atomic uint64_t cache[CACHED]; /* device number + 1, and the traits below it */
 
 static void directory_of(const char *path, char *dir, size_t size) {
   struct stat st;
@@ -89,13 +98,13 @@ unsigned rt_probe_traits(const char *path) {
   _Atomic uint64_t *place = NULL;
   for (unsigned i = 0; i < CACHED; i++) {
     uint64_t entry = atomic_load_explicit(&cache[i], memory_order_relaxed);
-    if (entry >> 2 == key) return (unsigned)(entry & 3);
+    if (entry >> TRAIT_BITS == key) return (unsigned)entry & ((1u << TRAIT_BITS) - 1);
     if (entry == 0 && !place) place = &cache[i];
   }
   unsigned traits = ask_traits(dir);
   uint64_t empty = 0;
   if (place)
-    atomic_compare_exchange_strong_explicit(place, &empty, key << 2 | traits, memory_order_relaxed,
+    atomic_compare_exchange_strong_explicit(place, &empty, key << TRAIT_BITS | traits, memory_order_relaxed,
                                             memory_order_relaxed);
   return traits;
 }

@@ -186,8 +186,6 @@ void rt_pool_after_fork_parent(rt_pool *pool) {
 }
 
 void rt_pool_after_fork(rt_pool *pool) {
-  pthread_mutex_init(&pool->mutex, NULL); /* whoever held it is not in this process */
-  rt__sleepers_after_fork();
   rt_loop *loop = pool->all, *last = NULL;
   for (; loop; loop = loop->all_next) {
     rt__uring_forget(loop);
@@ -199,4 +197,6 @@ void rt_pool_after_fork(rt_pool *pool) {
   pool->rings = 0;
   pool->probed = pool->refused != 0;
   pool->retry_ns = pool->backoff_ns = 0;
+  rt__sleepers_after_fork();
+  pthread_mutex_unlock(&pool->mutex); /* taken by this thread, the only one here, in rt_pool_before_fork */
 }

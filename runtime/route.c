@@ -50,8 +50,10 @@ static bool takes_several_calls(const rt_file *f, const rt_work *work) {
   return rt__is_write(work->kind) && f->inline_max != 0 && work->bytes / work->count > f->inline_max;
 }
 
+static bool unsafe(const rt_file *f, rt_kind kind) { return rt__is_read(kind) && (f->traits & RT_FILE_READS_UNSAFE); }
+
 bool rt_route_ring(rt_backend_choice backend, const rt_file *f, const rt_work *work) {
-  if (backend == RT_BACKEND_SYNC || (f && !reachable(f))) return false;
+  if (backend == RT_BACKEND_SYNC || (f && (!reachable(f) || unsafe(f, work->kind)))) return false;
   if (backend == RT_BACKEND_URING) return true;
   if (f && (f->traits & RT_FILE_STREAM)) return true; /* inline it could block for ever */
   if (f && takes_several_calls(f, work)) return true;
@@ -62,7 +64,7 @@ enum rt__way rt__op_way(const rt_loop *loop, const rt_op *op) {
   rt_kind kind = (rt_kind)op->c.kind;
   if (kind == RT_TIMEOUT) return RT__WAY_RING; /* the loop's own timers */
   if (!loop->backend->can(loop, kind)) return RT__WAY_INLINE;
-  if (op->file && kind != RT_OPEN && !reachable(op->file)) return RT__WAY_INLINE;
+  if (op->file && kind != RT_OPEN && (!reachable(op->file) || unsafe(op->file, kind))) return RT__WAY_INLINE;
   if (loop->choice == RT_BACKEND_URING || (op->file && (op->file->traits & RT_FILE_STREAM))) return RT__WAY_RING;
   return RT__WAY_EITHER;
 }

@@ -186,7 +186,8 @@ typedef int64_t (*rt_inline_fn)(rt_op *op);
 enum {
   RT_FILE_READS_PUNT = 1,    /* ring reads always go to a worker thread (tmpfs, overlayfs)  */
   RT_FILE_WRITES_INLINE = 2, /* buffered ring writes complete in the submission (xfs)       */
-  RT_FILE_STREAM = 4         /* pipe, socket, terminal: has no offsets, may block for ever; one transfer is enough */
+  RT_FILE_STREAM = 4,         /* pipe, socket, terminal: has no offsets, may block for ever; one transfer is enough */
+  RT_FILE_READS_UNSAFE = 8 /* ring reads may return wrong bytes and call it success (FUSE): they never take a ring */
 };
 
 struct rt_file {
@@ -405,7 +406,7 @@ RT_MUST_USE int rt_pool_probe(rt_pool *pool);
 RT_MUST_USE rt_loop *rt_pool_lease(rt_pool *pool, rt_backend_choice backend, const rt_file *f, const rt_work *work);
 /* Gives it back; waits for whatever is still in flight. */
 void rt_pool_release(rt_pool *pool, rt_loop *loop);
-/* In the child of a fork, before anything else: forgets the rings without touching their memory. Async-signal-safe. */
+/* In the child of a fork, after rt_pool_before_fork in the parent: forgets the rings without touching their memory. Async-signal-safe. */
 void rt_pool_after_fork(rt_pool *pool);
 /* In the parent around fork(2): no ring is created while the process is copied. */
 void rt_pool_before_fork(rt_pool *pool);

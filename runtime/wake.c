@@ -56,9 +56,8 @@ void rt__sleepers_fork_unlock(void) {
 
 /* The other threads are not in this process, nor is what they registered. */
 void rt__sleepers_after_fork(void) {
-  pthread_mutex_init(&sleepers_mutex, NULL);
   sleepers = NULL;
-  fork_locks = 0;
+  rt__sleepers_fork_unlock(); /* it was this thread that locked */
 }
 
 bool rt__sleeper_add(rt__sleeper *s, rt_completion *c, rt_loop *loop) {
