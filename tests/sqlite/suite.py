@@ -101,7 +101,7 @@ def read_known(path):
                 sys.exit(f"{path}:{number}: wanted: script test modes reason")
             script, test, modes, reason = words
             known.append(Known(script, re.compile(re.escape(test).replace(r"\*", ".*") + "$"),
-                               modes.rstrip("?").split(","), reason.strip(), not modes.endswith("?")))
+                               tuple(modes.rstrip("?").split(",")), reason.strip(), not modes.endswith("?")))
     return known
 
 

@@ -14,12 +14,9 @@
 
 extern int sqlite3_sync_count, sqlite3_fullsync_count;
 
-int __real_uringvfs__sync(uringvfs_file *f, int flags);
-int __wrap_uringvfs__sync(uringvfs_file *f, int flags);
-int __real_uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool sync,
-                                 int *sync_rc);
-int __wrap_uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool sync,
-                                 int *sync_rc);
+/* By the type of the real one: a changed signature must not go unnoticed. */
+extern __typeof__(uringvfs__sync) __real_uringvfs__sync, __wrap_uringvfs__sync;
+extern __typeof__(uringvfs__write_group) __real_uringvfs__write_group, __wrap_uringvfs__write_group;
 
 static int syncs_on_rings(void) {
   rt_stats stats;
@@ -40,7 +37,7 @@ int __wrap_uringvfs__sync(uringvfs_file *f, int flags) {
   return rc;
 }
 
-int __wrap_uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool sync,
+int __wrap_uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool *sync,
                                  int *sync_rc) {
   const int before = syncs_on_rings();
   int rc = __real_uringvfs__write_group(f, data, amount, offset, sync, sync_rc);
