@@ -177,7 +177,8 @@ static void measure(bench *b, const char *title, const way *ways, unsigned way_c
   double first = 0;
   for (unsigned w = 0; w < way_count; w++) {
     qsort(samples[w], rounds, sizeof(samples[w][0]), compare_u64);
-    double us = (double)samples[w][rounds / 2] / 1000.0 / repeat;
+    const uint64_t median = samples[w][rounds / 2];
+    double us = (double)median / 1000.0 / repeat;
     if (w == 0) first = us;
     printf("  %s %.2f us (%.2f)", ways[w].name, us, us / first);
   }

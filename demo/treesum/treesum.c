@@ -67,13 +67,13 @@ typedef struct result {
 
 typedef struct job {
   rt_machine machine;
-  enum { OPENING, OPENED, READING, CLOSING } state;
   rt_loop *loop;
   result *result;
   rt_file file;
   rt_op op;
   rt_completion *waits_for;
   unsigned char *buffer;
+  enum { OPENING, OPENED, READING, CLOSING } state;
   bool busy;
 } job;
 
