@@ -14,6 +14,7 @@ Exit code 0: as expected. 1: differences. 2: it could not run. The output of eve
 import argparse
 import collections
 import concurrent.futures
+import fnmatch
 import os
 import re
 import shutil
@@ -157,7 +158,7 @@ class Comparison:
 
     def is_known(self, script, test, mode):
         for k in self.known:
-            if k.script == script and mode in k.modes and k.test.match(test):
+            if fnmatch.fnmatchcase(script, k.script) and mode in k.modes and k.test.match(test):
                 self.seen.add(k)
                 return k
         return None
@@ -181,7 +182,7 @@ class Comparison:
 
     def stale(self):
         modes = set(self.options.modes)
-        return [k for k in self.known if k.required and k not in self.seen and k.script in self.scripts
+        return [k for k in self.known if k.required and k not in self.seen and any(fnmatch.fnmatchcase(s, k.script) for s in self.scripts)
                 and modes & set(k.modes)]
 
 
