@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every script under scripts/ on the default VFS and on the VFS under test: results and files byte-equal.
 
-Each script runs in every journal mode with two backends; synchronous, page size and locking mode rotate, so that over
+Each script runs in every journal mode with two backends, in WAL mode in every page size; synchronous, page size and locking mode rotate, so that over
 the scripts every pair of settings meets. FULL=1 runs the whole product (about half an hour). Arguments select scripts by name.
 """
 import os
@@ -17,7 +17,8 @@ for number, name in enumerate(sorted(os.listdir(folder))):
     with open(os.path.join(folder, name)) as file: script = file.read()
     for index, journal in enumerate(JOURNALS):
         turn = number + index
-        some = [Combination(journal, SYNCHRONOUS[turn % 4], PAGE_SIZES[turn // 2 % 3], LOCKINGS[(turn // 3 + index) % 2])]
+        sizes = PAGE_SIZES if journal == 'wal' else (PAGE_SIZES[turn // 2 % 3],)
+        some = [Combination(journal, SYNCHRONOUS[(turn + k) % 4], size, LOCKINGS[(turn // 3 + index + k) % 2]) for k, size in enumerate(sizes)]
         for combination in runner.every_combination() if FULL else some:
             if combination.journal != journal: continue
             job = (name, script, combination)

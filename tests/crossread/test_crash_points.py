@@ -109,7 +109,7 @@ def choose_points(killer, template, writer, combination):
     if runner.FULL: return list(range(1, len(calls) + 1))
     changes = [n + 1 for n in range(len(calls)) if n == 0 or calls[n] != calls[n - 1]]
     always = [n for n in changes if calls[n - 1] in ('unlink', 'ftruncate')]
-    return sorted({changes[len(changes) * k // POINTS] for k in range(POINTS)} | set(always[:8]) | {len(calls)})
+    return sorted({changes[len(changes) * k // POINTS] for k in range(POINTS)} | set(always[:POINTS]) | {len(calls)})
 
 
 def main():

@@ -6,7 +6,7 @@ CREATE TABLE t(id INTEGER PRIMARY KEY, a INT, pad TEXT);
 CREATE INDEX t_a ON t(a);
 BEGIN;
 WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c WHERE i < 4000)
-  INSERT INTO t SELECT i, i * 7919 % 4001, printf('%0100d', i) FROM c;
+  INSERT INTO t SELECT i, i * 7919 % 4001, printf('%0300d', i) FROM c;
 UPDATE t SET a = a + 1 WHERE id % 10 = 0;
 UPDATE t SET a = a + 1 WHERE id % 10 = 0;
 UPDATE t SET pad = pad || 'tail' WHERE a % 100 < 10;
