@@ -196,7 +196,8 @@ static void late_filters(void **state) {
   }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  if (argc > 1) cmocka_set_test_filter(argv[1]); /* one test by name, or by a pattern with * */
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(set_up_eperm), cmocka_unit_test(set_up_enosys),  cmocka_unit_test(enter_eperm),
       cmocka_unit_test(enter_enosys), cmocka_unit_test(register_eperm), cmocka_unit_test(late_filters),

@@ -348,7 +348,8 @@ static int setup(void **state) {
   return 0;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  if (argc > 1) cmocka_set_test_filter(argv[1]); /* one test by name, or by a pattern with * */
   const char *why = fault_namespace();
   if (why) {
     printf("skipped: %s\n", why);

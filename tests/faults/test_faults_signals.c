@@ -61,7 +61,8 @@ static void interrupted(void **state) {
   fault_compare("1000 signals a second", NULL, working, NULL, "m2.db: ok", NULL);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  if (argc > 1) cmocka_set_test_filter(argv[1]); /* one test by name, or by a pattern with * */
   const struct CMUnitTest tests[] = {cmocka_unit_test(interrupted)};
   int rc = cmocka_run_group_tests(tests, fault_setup, fault_teardown);
   if (rc == 0) puts("a storm of signals interrupts system calls, and nobody notices");

@@ -20,7 +20,7 @@
   "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<150) INSERT INTO t(pad) SELECT "              \
   "randomblob(3000) FROM n"
 #define HUGE                                                                                                           \
-  "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<900) INSERT INTO t(pad) SELECT "              \
+  "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<700) INSERT INTO t(pad) SELECT "              \
   "randomblob(3000) FROM n"
 
 static const char *const settings[] = {
@@ -150,7 +150,7 @@ static void killed(fault_run *run, void *arg) {
 
 static void file_size_limit_kills(void **state) {
   (void)state;
-  for (size_t i = 0; i < SETTINGS; i++) {
+  for (size_t i = 0; i < SETTINGS; i += 3) { /* 0: WAL, 3: DELETE, 6: exclusive */
     fault_result plain = fault_run_once(fault_ways[0], fault_dir(), killed, (void *)settings[i]);
     assert_true(WIFSIGNALED(plain.status) && WTERMSIG(plain.status) == SIGXFSZ);
     fault_result_free(&plain);
@@ -158,7 +158,8 @@ static void file_size_limit_kills(void **state) {
   }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  if (argc > 1) cmocka_set_test_filter(argv[1]); /* one test by name, or by a pattern with * */
   const char *why = fault_namespace();
   if (why) fprintf(stderr, "no mounts: %s\n", why);
   const struct CMUnitTest tests[] = {
