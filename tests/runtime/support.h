@@ -47,6 +47,8 @@ void assert_filled(const char *buf, size_t n, uint64_t offset);
 /* A callback that counts in *(unsigned *)arg and leaves the outcome as it is. */
 int count_calls(rt_completion *c, int error, void *arg);
 uint64_t now_ns(void);
+/* valgrind lets no other thread run while one waits in io_uring_enter. */
+bool under_valgrind(void);
 /* Iterations of a stress test: fewer with a sanitizer or valgrind. */
 unsigned iterations(unsigned n);
 

@@ -268,7 +268,7 @@ static void woken_in_the_ring(void **state) {
   (void)state;
   rt_loop *loop;
   const rt_loop_options options = {.backend = RT_BACKEND_URING};
-  if (rt_loop_open(&loop, &options)) skip();
+  if (under_valgrind() || rt_loop_open(&loop, &options)) skip();
   ping p = {0};
   pthread_t t;
   int fds[2];
@@ -319,6 +319,7 @@ static void *other_loop(void *arg) {
 
 static void group_across_loops(void **state) {
   (void)state;
+  if (under_valgrind()) skip();
   for (unsigned n = iterations(100); n > 0; n--) {
     rt_loop *loop;
     const rt_loop_options options = {.backend = RT_BACKEND_AUTO};

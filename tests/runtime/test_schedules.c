@@ -509,7 +509,7 @@ int main(void) {
   return 77;
 #endif
   const char *san = getenv("SAN");
-  if (san && *san) return 77;
+  if ((san && *san) || under_valgrind()) return 77;
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(one_finisher_one_waiter), cmocka_unit_test(finishers_race),
       cmocka_unit_test(group_against_finishers), cmocka_unit_test(group_policies_against_finishers),
