@@ -1,6 +1,6 @@
 /*
-** backend.h - included before register.c in the build of SQLite's test programs: the default of uring_backend is a variable there
-** (init.c sets it).
+** backend.h - included before register.c in the build of SQLite's test programs: the default of uring_backend is a
+** variable there (init.c sets it).
 */
 #ifndef URINGVFS_CHECK_BACKEND_H
 #define URINGVFS_CHECK_BACKEND_H

@@ -1,7 +1,7 @@
 # fixture.mk - builds SQLite's test programs as its own Makefile does, but one object file for each source.
 #
-# Run in a directory where SQLite's configure has put its Makefile. That Makefile compiles and links each test program in one
-# command; here the objects are kept, so that a changed VFS costs only a link.
+# Run in a directory where SQLite's configure has put its Makefile. That Makefile compiles and links each test program
+# in one command; here the objects are kept, so that a changed VFS costs only a link.
 #
 #   URINGVFS_OBJS   what makes the VFS: init.o, register.o and the library
 #   SYNC_COUNT      sync_count.o, for testfixture

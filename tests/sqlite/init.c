@@ -8,8 +8,8 @@
 **     ring      the same, and every connection that says nothing else has uring_backend=uring
 **     sync      the same, with uring_backend=sync
 **
-** The product has no such variable: register.c of these programs is compiled with backend.h, which puts this file's variable in
-** the place of the constant.
+** The product has no such variable: register.c of these programs is compiled with backend.h, which puts this file's
+** variable in the place of the constant.
 */
 #include "backend.h"
 

@@ -25,8 +25,8 @@ run() {
 }
 
 # ---- mptest: many processes on one database ----
-# Its Makefile target's order of journal modes. The processes that mptester starts are given the VFS by mptester-client: the
-# same for all, or odd ones on uring and even ones on the default VFS.
+# Its Makefile target's order of journal modes. The processes that mptester starts are given the VFS by mptester-client:
+# the same for all, or odd ones on uring and even ones on the default VFS.
 cat >"$bin/mptester-client" <<END
 #!/bin/sh
 # \$MPTEST_VFS: a mode of init.c, or "both".

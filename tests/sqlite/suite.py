@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Runs SQLite's test scripts on the default VFS and on uring, each in a process and a directory of its own, and compares.
+"""Runs SQLite's test scripts on the default VFS and on uring, each in a process and directory of its own, and compares.
 
 usage: suite.py --source DIR --fixture PROGRAM --known FILE --out DIR [--jobs N] [--modes uring,ring] [PATTERN ...]
 
-A script's result on the default VFS is what is expected: the same number of tests, and no failure that the default VFS does not
-have. Differences named in the known-differences file are allowed; an entry of it that is not seen any more is an
-error too, so that the list stays short. PATTERN chooses scripts (wal*.test); without one, the veryquick suite runs.
+A script's result on the default VFS is what is expected: the same number of tests, and no failure that the default VFS
+does not have. Differences named in the known-differences file are allowed; an entry of it that is not seen any more is
+an error too, so that the list stays short. PATTERN chooses scripts (wal*.test); without one, the veryquick suite runs.
 
 Run by root, the scripts run as nobody: several of them make files unreadable and expect that to be felt.
 
@@ -77,7 +77,8 @@ def choose(options):
     scripts = list_scripts(options)
     if not options.patterns:
         # SQLite's core first, then the extensions, which tell less about a VFS.
-        return sorted(scripts["veryquick"], key=lambda s: (bool(re.match("(fts|rtree|session|geopoly)", os.path.basename(s))), s))
+        extension = re.compile("fts|rtree|session|geopoly")
+        return sorted(scripts["veryquick"], key=lambda s: (bool(extension.match(os.path.basename(s))), s))
     # Matching over the whole list: what veryquick leaves out (crash, ioerr) can be asked for.
     chosen = []
     for pattern in options.patterns:
@@ -86,7 +87,7 @@ def choose(options):
         matching = [s for s in scripts["all"] if rule.match(os.path.basename(s))]
         if not matching:
             sys.exit("suite.py: no script is called " + pattern)
-        chosen = [s for s in chosen if s not in matching] if exclude else chosen + [s for s in matching if s not in chosen]
+        chosen = [s for s in chosen if s not in matching] + ([] if exclude else matching)
     return chosen
 
 
@@ -130,10 +131,10 @@ def run_script(options, mode, script):
     start = time.monotonic()
     with open(log, "wb") as out:
         # A group of its own: a script that hangs has started processes too.
-        process = subprocess.Popen([options.fixture, os.path.join(options.source, "test", "permutations.test"), "veryquick",
-                                    name], cwd=directory, env=environment(mode), stdin=subprocess.DEVNULL,
-                                   stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-                                   **unprivileged())
+        runner = os.path.join(options.source, "test", "permutations.test")
+        process = subprocess.Popen([options.fixture, runner, "veryquick", name], cwd=directory, env=environment(mode),
+                                   stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                   start_new_session=True, **unprivileged())
         try:
             code = process.wait(options.timeout)
         except subprocess.TimeoutExpired:
@@ -182,8 +183,8 @@ class Comparison:
 
     def stale(self):
         modes = set(self.options.modes)
-        return [k for k in self.known if k.required and k not in self.seen and any(fnmatch.fnmatchcase(s, k.script) for s in self.scripts)
-                and modes & set(k.modes)]
+        return [k for k in self.known if k.required and k not in self.seen and modes & set(k.modes)
+                and any(fnmatch.fnmatchcase(s, k.script) for s in self.scripts)]
 
 
 def run_all(options, scripts, comparison):

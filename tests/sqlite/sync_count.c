@@ -1,10 +1,10 @@
 /*
 ** sync_count.c - counts the syncs that rings make among SQLite's own.
 **
-** os_unix.c, built for tests, counts its fsync() calls in sqlite3_sync_count, and scripts compare that with the syncs that each statement
-** needs. A sync through a ring does not pass there. testfixture is linked with --wrap for the two functions of the VFS that sync,
-** so that these scripts check the syncs of rings as well. (A program with more than one thread at work may
-** count another thread's sync; so may SQLite's own counter.)
+** os_unix.c, built for tests, counts its fsync() calls in sqlite3_sync_count, and scripts compare that with the syncs
+** that each statement needs. A sync through a ring does not pass there. testfixture is linked with --wrap for the two
+** functions of the VFS that sync, so that these scripts check the syncs of rings as well. (A program with more than one
+** thread at work may count another thread's sync; so may SQLite's own counter.)
 */
 #include "rt.h"
 
