@@ -146,8 +146,8 @@ static void replace_system_calls(void) {
 __attribute__((visibility("default"))) int fsync(int fd) {
   return fails(INJECT_FSYNC) ? -1 : (int)syscall(SYS_fsync, fd);
 }
-__attribute__((visibility("default"))) int fdatasync(int fd) {
-  return fails(INJECT_FSYNC) ? -1 : (int)syscall(SYS_fdatasync, fd);
+__attribute__((visibility("default"))) int fdatasync(int fildes) {
+  return fails(INJECT_FSYNC) ? -1 : (int)syscall(SYS_fdatasync, fildes);
 }
 
 /* ---- memory ---- */
@@ -163,13 +163,13 @@ static void *my_sqlite_realloc(void *p, int bytes) {
 /* Calls that come from this program's own code, which is the VFS and the runtime linked into it, and never libsqlite3's or libc's. */
 extern void *__libc_malloc(size_t bytes);
 extern char __executable_start, etext;
-__attribute__((visibility("default"))) void *malloc(size_t bytes) {
+__attribute__((visibility("default"))) void *malloc(size_t size) {
   const char *from = __builtin_return_address(0);
   if (I.armed && from >= &__executable_start && from < &etext && hit(INJECT_MALLOC)) {
     errno = ENOMEM;
     return NULL;
   }
-  return __libc_malloc(bytes);
+  return __libc_malloc(size);
 }
 #endif
 
