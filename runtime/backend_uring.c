@@ -100,6 +100,13 @@ static void pause_ns(uint64_t ns) {
   nanosleep(&ts, NULL);
 }
 
+/* The attempt that used op's slot has ended. */
+static void unpin(rt__uring *u, rt_op *op) {
+  if (!(op->marks & RT__OP_PINNED)) return;
+  u->slots[op->slot].pins--;
+  op->marks &= (uint8_t)~RT__OP_PINNED;
+}
+
 /* Entering is forbidden (seccomp, installed after the ring was made). What the kernel has not taken ends here. */
 static void die(rt__uring *u) {
   struct io_uring_sq *sq = &u->ring.sq;
@@ -107,7 +114,11 @@ static void die(rt__uring *u) {
   unsigned head = __atomic_load_n(sq->khead, __ATOMIC_ACQUIRE), tail = *sq->ktail;
   for (; head != tail; head++) {
     struct io_uring_sqe *sqe = &sq->sqes[sq->array[head & sq->ring_mask]];
-    if (sqe->user_data > RT__UD_LAST) rt__attempt_done(&u->loop, (rt_op *)(uintptr_t)sqe->user_data, -ECANCELED);
+    if (sqe->user_data > RT__UD_LAST) {
+      rt_op *op = (rt_op *)(uintptr_t)sqe->user_data;
+      unpin(u, op);
+      rt__attempt_done(&u->loop, op, -ECANCELED);
+    }
     if (sqe->user_data == RT__UD_OPEN) u->open_result = -ECANCELED;
   }
 }
@@ -276,10 +287,7 @@ static unsigned uring_reap(rt_loop *loop, unsigned max) {
       u->open_result = res;
     } else if (data > RT__UD_LAST) {
       rt_op *op = (rt_op *)(uintptr_t)data;
-      if (op->marks & RT__OP_PINNED) {
-        u->slots[op->slot].pins--;
-        op->marks &= (uint8_t)~RT__OP_PINNED;
-      }
+      unpin(u, op);
       tell_valgrind(op, res);
       rt__attempt_done(loop, op, res);
       n++;

@@ -27,8 +27,8 @@ struct rt_pool {
   rt_loop *all;       /* by all_next  */
   rt_loop *forgotten; /* after a fork: by all_next */
   unsigned rings, max_rings, entries;
-  bool probed;
   int refused;         /* why io_uring cannot be had at all; 0: it can, or not known */
+  int shortage;        /* what the last attempt failed for, if not refused            */
   uint64_t retry_ns;   /* no ring is made before                                     */
   uint64_t backoff_ns; /* the last time it was so much                               */
   uint64_t retired_count;
@@ -72,6 +72,7 @@ static void note_failure(rt_pool *pool, int error) {
     pool->refused = error;
     return;
   }
+  pool->shortage = error;
   pool->backoff_ns = pool->backoff_ns ? pool->backoff_ns * 2 : FIRST_BACKOFF_NS;
   if (pool->backoff_ns > LAST_BACKOFF_NS) pool->backoff_ns = LAST_BACKOFF_NS;
   pool->retry_ns = rt__now_ns() + pool->backoff_ns;
@@ -106,7 +107,6 @@ static rt_loop *take_or_make(rt_pool *pool, const rt_file *f) {
   pthread_mutex_unlock(&pool->mutex);
   int error = make_ring(pool, &loop);
   pthread_mutex_lock(&pool->mutex);
-  pool->probed = true;
   if (error) {
     pool->rings--;
     note_failure(pool, error);
@@ -120,7 +120,7 @@ static rt_loop *take_or_make(rt_pool *pool, const rt_file *f) {
 
 int rt_pool_probe(rt_pool *pool) {
   pthread_mutex_lock(&pool->mutex);
-  if (!pool->probed) {
+  if (pool->rings == 0 && !pool->refused) {
     rt_loop *loop = take_or_make(pool, NULL);
     if (loop) {
       loop->pool_next = pool->idle;
@@ -128,7 +128,7 @@ int rt_pool_probe(rt_pool *pool) {
     }
   }
   int error = pool->refused;
-  if (!error && pool->rings == 0) error = -ENOMEM; /* for now; leases try again */
+  if (!error && pool->rings == 0) error = pool->shortage;
   pthread_mutex_unlock(&pool->mutex);
   return error;
 }
@@ -195,7 +195,6 @@ void rt_pool_after_fork(rt_pool *pool) {
   if (pool->all) pool->forgotten = pool->all;
   pool->all = pool->idle = NULL;
   pool->rings = 0;
-  pool->probed = pool->refused != 0;
   pool->retry_ns = pool->backoff_ns = 0;
   rt__sleepers_after_fork();
   pthread_mutex_unlock(&pool->mutex); /* taken by this thread, the only one here, in rt_pool_before_fork */

@@ -400,7 +400,8 @@ typedef struct rt_pool_options {
 RT_MUST_USE int rt_pool_open(rt_pool **pool, const rt_pool_options *options);
 /* All leases must have been given back. */
 void rt_pool_close(rt_pool *pool);
-/* Can a ring be had at all? 0, or the negative errno of the first attempt, made once per pool with a NOP through io_uring_enter. */
+/* Can a ring be had at all? Makes the pool's first, with a NOP through io_uring_enter; 0 if there is one, or the negative errno. Where
+** io_uring is forbidden the kernel is asked once; a shortage (-ENOMEM, -EMFILE) passes and is asked about again, at growing intervals. */
 RT_MUST_USE int rt_pool_probe(rt_pool *pool);
 /* A loop for this work: a ring if rt_route_ring says so and one can be had, otherwise rt_sync_loop(). Never NULL, never blocks. */
 RT_MUST_USE rt_loop *rt_pool_lease(rt_pool *pool, rt_backend_choice backend, const rt_file *f, const rt_work *work);
