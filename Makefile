@@ -340,7 +340,7 @@ lint-format: lint-sources
 lint-cppcheck: lint-sources
 	$(Q)command -v $(CPPCHECK) >/dev/null || { echo 'lint: no cppcheck here, left out'; exit 0; }; \
 	echo '  CHECK   runtime vfs ext'; $(CPPCHECK) --quiet --error-exitcode=1 --inline-suppr --std=c11 -j $(JOBS) \
-	  --enable=warning,portability --suppress=missingInclude $(runtime_src) $(vfs_src) $(ext_src)
+	  --enable=warning,portability --suppress=missingInclude -U__has_include $(runtime_src) $(vfs_src) $(ext_src)
 lint: lint-format lint-cppcheck $(tidy_files:%.c=$(BUILD)/lint/%.ok)
 .PHONY: lint-sources lint-format lint-cppcheck
 
