@@ -101,12 +101,12 @@ static bool may_fail_with(const sweep_case *c, int rc) {
   switch (c->kind) {
   case INJECT_READ:
   case INJECT_RING_READ: return primary == SQLITE_CORRUPT; /* SQLITE_IOERR_CORRUPTFS, which EIO and ENXIO become */
+  case INJECT_STAT:                                        /* a database that seems to have moved is read-only */
   case INJECT_OPEN: return primary == SQLITE_CANTOPEN || primary == SQLITE_READONLY;
   case INJECT_WRITE:
   case INJECT_RING_WRITE:
   case INJECT_ALLOCATE: return primary == SQLITE_FULL;
   case INJECT_LOCK: return primary == SQLITE_BUSY || primary == SQLITE_PROTOCOL;
-  case INJECT_STAT:
   case INJECT_OPENDIR:
   case INJECT_MMAP:
   case INJECT_SQLITE_MALLOC:
