@@ -94,7 +94,9 @@ static void work(const char *mode, moment when) {
   if (rc == SQLITE_OK) rc = sql_rc(db, "SELECT count(*) FROM sqlite_schema", NULL);
   look("read", low);
   if (when == AFTER_FIRST_READ || when == EVERYWHERE) close_low(), low = true;
-  snprintf(text, sizeof(text), "PRAGMA journal_mode=%s; PRAGMA cache_size=5; PRAGMA temp_store=file", mode);
+  snprintf(text, sizeof(text),
+           "PRAGMA journal_mode=%s; PRAGMA cache_size=5; PRAGMA temp_store=file; PRAGMA synchronous=%s", mode,
+           when % 3 == 0 ? "full" : "off");
   if (rc == SQLITE_OK) rc = sql_rc(db, text, NULL);
   if (rc == SQLITE_OK) {
     rc = sql_rc(

@@ -28,13 +28,13 @@ static const char *database_make(const char *mode) {
   char text[512];
   snprintf(path, sizeof(path), "%s/threads-%d.db", work_dir, number++);
   sqlite3 *db = db_open(path, default_vfs);
-  snprintf(
-      text, sizeof(text),
-      "PRAGMA journal_mode=%s; CREATE TABLE t(a INTEGER PRIMARY KEY, b); CREATE TABLE big(a INTEGER PRIMARY KEY, b);"
-      "CREATE TABLE account(a INTEGER PRIMARY KEY, balance); INSERT INTO account VALUES(1, 500), (2, 500);"
-      "WITH c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<%d)"
-      "INSERT INTO big SELECT i, randomblob(900) FROM c",
-      mode, BIG_ROWS);
+  snprintf(text, sizeof(text),
+           "PRAGMA synchronous=off; PRAGMA journal_mode=%s; CREATE TABLE t(a INTEGER PRIMARY KEY, b); CREATE TABLE "
+           "big(a INTEGER PRIMARY KEY, b);"
+           "CREATE TABLE account(a INTEGER PRIMARY KEY, balance); INSERT INTO account VALUES(1, 500), (2, 500);"
+           "WITH c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<%d)"
+           "INSERT INTO big SELECT i, randomblob(900) FROM c",
+           mode, BIG_ROWS);
   sql(db, text);
   db_close(db);
   return path;
