@@ -117,9 +117,12 @@ static void settle(rt_loop *loop, rt_op *op, int64_t res) {
     else
       redo(loop, op);
     return;
+  case -ENOMEM:
+    /* A flush may have met it while writing pages back. The kernel tells that once; asked again it would say that all is well. */
+    if (op->c.kind == RT_FSYNC || op->c.kind == RT_FDATASYNC) break;
+    /* fall through */
   case -ECANCELED:
-  case -EFAULT:
-  case -ENOMEM: redo(loop, op); return;
+  case -EFAULT: redo(loop, op); return;
   default: break;
   }
   int error;

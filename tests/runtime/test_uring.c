@@ -172,6 +172,7 @@ static void cut_chains_keep_their_order(void **state) {
       rt_op ops[4] = {0};
       rt_file nothing;
       rt_file_init_fd(&nothing, 100000); /* EBADF */
+      assert_int_equal(ftruncate(t->fd, 4096), 0);
       for (unsigned i = 0; i < 4; i++) {
         rt_file *f = bad && i == 0 ? &nothing : &t->file;
         if (i < 3)
@@ -184,6 +185,8 @@ static void cut_chains_keep_their_order(void **state) {
       assert_int_equal(rt_wait(t->loop, &ops[3].c), bad ? -ECANCELED : 0);
       assert_int_equal(rt_error(&ops[0].c), bad ? -EBADF : 0);
       assert_int_equal(rt_error(&ops[1].c), bad ? -ECANCELED : 0);
+      assert_int_equal(lseek(t->fd, 0, SEEK_END),
+                       bad ? 4096 : 8192 + 9); /* and nothing was written behind the failure */
     }
 }
 

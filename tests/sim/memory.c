@@ -18,7 +18,7 @@ typedef struct attempt {
 typedef struct memory {
   rt_loop loop;
   sim_world *world;
-  bool hold, can_link;
+  bool hold, can_link, keep_links;
   unsigned started, cancels, count, fail_at, fail_times;
   int fail_error;
   uint64_t most;
@@ -105,7 +105,7 @@ static unsigned memory_reap(rt_loop *loop, unsigned max) {
     /* What was linked behind it may run now, or is given up, as the kernel does. */
     if (i < m->count && m->list[i].linked) {
       m->list[i].linked = false;
-      if (broken) {
+      if (broken && !(m->keep_links && res >= 0)) {
         m->list[i].res = -ECANCELED;
         m->list[i].due = true;
       }
@@ -188,4 +188,5 @@ void sim_memory_fail(rt_loop *loop, unsigned n, unsigned times, int error) {
 
 unsigned sim_memory_started(const rt_loop *loop) { return ((const memory *)loop)->started; }
 unsigned sim_memory_cancels(const rt_loop *loop) { return ((const memory *)loop)->cancels; }
+void sim_memory_keep_links(rt_loop *loop, bool keep) { of(loop)->keep_links = keep; }
 void sim_memory_limit(rt_loop *loop, uint64_t most) { of(loop)->most = most; }

@@ -19,6 +19,8 @@ void sim_memory_fail(rt_loop *loop, unsigned n, unsigned times, int error);
 /* Attempts started so far; cancellations the loop asked the backend for. */
 unsigned sim_memory_started(const rt_loop *loop);
 unsigned sim_memory_cancels(const rt_loop *loop);
+/* Short transfers do not break chains: as in the kernel, which knows nothing of the part of a transfer that it was not asked for. */
+void sim_memory_keep_links(rt_loop *loop, bool keep);
 /* 0: transfers of any size; else at most so many bytes each. */
 void sim_memory_limit(rt_loop *loop, uint64_t most);
 
