@@ -321,12 +321,14 @@ static void damaged_wals(void **state) {
 typedef struct moved {
   const char *name, *mode;
   bool replace, warm;
-  bool cold; /* nothing is read or written before it happens: rings have not opened the file yet */
+  bool cold;  /* nothing is read or written before it happens: rings have not opened the file yet */
+  bool crowd; /* so many others are used then that rings must open the file anew */
 } moved;
 
 static void vanishing(fault_run *run, void *arg) {
   const moved *m = arg;
   char sql[128];
+  sqlite3 *others[12];
   make(run, "t.db", m->mode);
   make(run, "new.db", m->mode);
   sqlite3 *plain = run_open_plain(run, "new.db");
@@ -347,6 +349,14 @@ static void vanishing(fault_run *run, void *arg) {
   } else {
     unlink(run_path(run, "t.db"));
   }
+  for (int i = 0; m->crowd && i < 12; i++) {
+    char name[16];
+    snprintf(name, sizeof name, "other%d.db", i);
+    sqlite3 *other = run_open(run, name);
+    run_quiet(run, other, "PRAGMA journal_mode=wal; CREATE TABLE t(id INTEGER PRIMARY KEY, pad BLOB)");
+    run_transaction(run, other, "other", LARGE);
+    others[i] = other;
+  }
   run_int(run, db, ROWS);
   run_transaction(run, db, "large", LARGE);
   run_transaction(run, db, "large", LARGE);
@@ -358,6 +368,7 @@ static void vanishing(fault_run *run, void *arg) {
   if (m->replace) run_int(run, second, "SELECT count(*) FROM t WHERE id=77");
   run_transaction(run, second, "create",
                   "CREATE TABLE IF NOT EXISTS second(x); INSERT INTO second VALUES(zeroblob(100000))");
+  for (int i = 0; m->crowd && i < 12; i++) run_close(run, others[i]);
   run_transaction(run, db, "large", LARGE);
   run_int(run, db, ROWS);
   run_int(run, second, "SELECT count(*) FROM sqlite_schema");
@@ -370,31 +381,69 @@ static void vanishing(fault_run *run, void *arg) {
 
 static void deleted_or_replaced(void **state) {
   static const moved cases[] = {
-      {"deleted, rollback", "delete", false, true, false},
-      {"deleted, rollback, fresh", "delete", false, false, false},
-      {"deleted, WAL", "wal", false, true, false},
-      {"deleted, WAL, fresh", "wal", false, false, false},
-      {"replaced, rollback", "delete", true, true, false},
-      {"replaced, rollback, fresh", "delete", true, false, false},
-      {"replaced, truncate", "truncate", true, true, false},
-      {"replaced, WAL", "wal", true, true, false},
-      {"replaced, WAL, fresh", "wal", true, false, false},
-      {"replaced before the first read, rollback", "delete", true, false, true},
-      {"replaced before the first read, WAL", "wal", true, false, true},
-      {"deleted before the first read, rollback", "delete", false, false, true},
-      {"deleted before the first read, WAL", "wal", false, false, true},
+      {"deleted, rollback", "delete", false, true, false, false},
+      {"deleted, rollback, fresh", "delete", false, false, false, false},
+      {"deleted, WAL", "wal", false, true, false, false},
+      {"deleted, WAL, fresh", "wal", false, false, false, false},
+      {"replaced, rollback", "delete", true, true, false, false},
+      {"replaced, rollback, fresh", "delete", true, false, false, false},
+      {"replaced, truncate", "truncate", true, true, false, false},
+      {"replaced, WAL", "wal", true, true, false, false},
+      {"replaced, WAL, fresh", "wal", true, false, false, false},
+      {"replaced before the first read, rollback", "delete", true, false, true, false},
+      {"replaced before the first read, WAL", "wal", true, false, true, false},
+      {"deleted before the first read, rollback", "delete", false, false, true, false},
+      {"deleted before the first read, WAL", "wal", false, false, true, false},
+      {"replaced among many, WAL", "wal", true, true, false, true},
+      {"replaced among many, rollback", "delete", true, true, false, true},
   };
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     fault_compare(cases[i].name, NULL, vanishing, (void *)&cases[i], NULL, NULL);
 }
 
+/*
+** Database and WAL replaced together, by another database with a WAL of its own, when this connection has its WAL open but has not
+** used it yet. Its frames must not land in the other database's WAL.
+*/
+static void both_replaced(fault_run *run, void *arg) {
+  char command[6000];
+  (void)arg;
+  make(run, "t.db", "wal");
+  sqlite3 *plain = run_open_plain(run, "m.db");
+  run_quiet(run, plain,
+            "PRAGMA journal_mode=wal; PRAGMA wal_autocheckpoint=0; CREATE TABLE t(id INTEGER PRIMARY KEY, pad BLOB)");
+  run_quiet(run, plain,
+            "PRAGMA wal_checkpoint(TRUNCATE); INSERT INTO t VALUES(1001, 'new'); INSERT INTO t VALUES(1002, 'new')");
+  snprintf(command, sizeof command, "cp '%s' '%s'; cp '%s' '%s'", run_path(run, "m.db"), run_path(run, "n.db"),
+           run_path(run, "m.db-wal"), run_path(run, "n.db-wal"));
+  if (system(command) != 0) note(run, "no copy");
+  sqlite3_close(plain);
+  sqlite3 *db = run_open(run, "t.db");
+  run_int(run, db, ROWS); /* opens the WAL, which is empty */
+  unlink(run_path(run, "t.db-shm"));
+  if (rename(run_path(run, "n.db"), run_path(run, "t.db")) ||
+      rename(run_path(run, "n.db-wal"), run_path(run, "t.db-wal")))
+    note(run, "no rename");
+  run_transaction(run, db, "large", LARGE);
+  run_transaction(run, db, "large", LARGE);
+  run_int(run, db, ROWS);
+  run_verify(run, "t.db", "SELECT count(*)*10000 + max(id) FROM t");
+  run_close(run, db);
+  run_verify(run, "t.db", "SELECT count(*)*10000 + max(id) FROM t");
+}
+
+static void replaced_with_its_wal(void **state) {
+  (void)state;
+  fault_compare("database and WAL replaced", NULL, both_replaced, NULL, "= 21002", NULL);
+}
+
 int main(int argc, char **argv) {
   if (argc > 1) cmocka_set_test_filter(argv[1]); /* one test by name, or by a pattern with * */
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(wrong_paths),         cmocka_unit_test(not_databases), cmocka_unit_test(no_permission),
-      cmocka_unit_test(too_many_files),      cmocka_unit_test(locked_memory), cmocka_unit_test(damaged_wals),
-      cmocka_unit_test(deleted_or_replaced),
+      cmocka_unit_test(wrong_paths),         cmocka_unit_test(not_databases),         cmocka_unit_test(no_permission),
+      cmocka_unit_test(too_many_files),      cmocka_unit_test(locked_memory),         cmocka_unit_test(damaged_wals),
+      cmocka_unit_test(deleted_or_replaced), cmocka_unit_test(replaced_with_its_wal),
   };
   int rc = cmocka_run_group_tests(tests, fault_setup, fault_teardown);
   if (rc == 0) puts("what cannot be opened, is damaged, deleted or replaced: the default VFS's codes and content");
