@@ -215,7 +215,7 @@ int main(int argc, char **argv) {
   puts("cached 4 KiB reads, a batch of n, per batch (ratio to the first)");
   const unsigned batches[] = {1, 2, 3, 4, 8, 16, 32, 64};
   for (unsigned i = 0; i < sizeof(batches) / sizeof(batches[0]); i++)
-    measure(&b, "read", reads, 4, batches[i], 200, 20);
+    measure(&b, "read", reads, 4, batches[i], 400, 1 + 32 / batches[i]);
 
   const way commits[] = {{"calls", write_calls}, {"liburing", write_bare}, {"runtime", write_runtime}};
   puts("one write of n frames of 4,120 bytes and fdatasync, per commit");

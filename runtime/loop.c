@@ -108,16 +108,22 @@ static void enqueue(rt_loop *loop, rt_op *op) {
   if (loop->queue.count >= loop->entries && loop->started.count == 0) hand_over(loop, false);
 }
 
-void rt_submit(rt_loop *loop, rt_op *op) {
-  bool sync = is_sync(loop);
+/* Callbacks are deferred by the caller. */
+static void submit_one(rt_loop *loop, rt_op *op) {
   if (atomic_load_explicit(&rt__observers, memory_order_relaxed)) op->start_ns = loop->backend->now_ns(loop);
   if (!rt__begin(&op->c, loop)) return;
-  rt__ready *before = rt__defer(sync ? rt__own_ready() : &loop->ready);
   join_order(op);
-  if (sync)
+  if (is_sync(loop))
     run_and_finish(loop, op);
   else
     enqueue(loop, op);
+}
+
+static rt__ready *ready_of(rt_loop *loop) { return is_sync(loop) ? rt__own_ready() : &loop->ready; }
+
+void rt_submit(rt_loop *loop, rt_op *op) {
+  rt__ready *before = rt__defer(ready_of(loop));
+  submit_one(loop, op);
   rt__defer(before);
 }
 
@@ -136,7 +142,7 @@ static unsigned submit_children(rt_loop *loop, rt_group *g, uint64_t deadline_ns
                (atomic_load_explicit(&c->state, memory_order_acquire) & RT__STATE_MASK) == RT__NEW) {
       rt_op *op = rt__op_of(c);
       op->deadline_ns = sooner(op->deadline_ns, deadline_ns);
-      rt_submit(loop, op);
+      submit_one(loop, op);
       n++;
     }
     c = next;
@@ -145,7 +151,7 @@ static unsigned submit_children(rt_loop *loop, rt_group *g, uint64_t deadline_ns
 }
 
 void rt_submit_group(rt_loop *loop, rt_group *g) {
-  rt__ready *before = rt__defer(is_sync(loop) ? rt__own_ready() : &loop->ready);
+  rt__ready *before = rt__defer(ready_of(loop));
   unsigned n = submit_children(loop, g, g->deadline_ns);
   rt__count_batch(n);
   rt_group_build(g);
