@@ -133,7 +133,7 @@ def check_text(readme):
     for code in re.findall(r'`([^`\n]+)`', re.sub(r'^```.*?^```$', '', readme, flags=re.M | re.S)):
         if re.match(r'make\b', code):
             check_make(code.replace("'tests/traps/*'", "'*'").replace("'", ''), 'README.md')
-        elif re.match(r'(runtime|vfs|ext|tests|demo|\.ci)/', code) and not glob.glob(os.path.join(ROOT, code)):
+        elif re.match(r'(runtime|vfs|ext|tests|demo|\.ci)/', code) and not glob.glob(os.path.join(ROOT, code.split()[0])):
             fail('README.md', f'there is no {code}')
     command = re.search(r'^make deps check$', readme, re.M)
     if not command or f'{command.group(0)}\n' not in read('.ci/run'):
