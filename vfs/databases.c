@@ -26,7 +26,7 @@ void uringvfs__databases_remove(uringvfs_file *f) {
   pthread_mutex_lock(&list_mutex);
   uringvfs_file **link = &list;
   while (*link != NULL && *link != f) link = &(*link)->next_database;
-  if (*link == f) *link = f->next_database;
+  if (*link != NULL) *link = f->next_database;
   pthread_mutex_unlock(&list_mutex);
 }
 
