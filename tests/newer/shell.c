@@ -23,7 +23,8 @@ static void report(const char *what, const char *message) {
 static void open_database(const char *name) {
   sqlite3_close(connections[current]);
   connections[current] = NULL;
-  int rc = sqlite3_open_v2(name, &connections[current], SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, NULL);
+  int rc =
+      sqlite3_open_v2(name, &connections[current], SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, NULL);
   if (rc != SQLITE_OK) {
     report(name, sqlite3_errmsg(connections[current]));
     sqlite3_close(connections[current]);
@@ -117,7 +118,8 @@ int main(void) {
       sql = longer;
       if (!sqlite3_complete(sql) && strspn(sql, " \t\n") != strlen(sql)) {
         /* A line that is a comment is complete as well. */
-        if (strncmp(sql, "--", 2) != 0 || sql[strlen(sql) - 1] != '\n' || strchr(sql, '\n') != sql + strlen(sql) - 1) continue;
+        if (strncmp(sql, "--", 2) != 0 || sql[strlen(sql) - 1] != '\n' || strchr(sql, '\n') != sql + strlen(sql) - 1)
+          continue;
       }
       run_statements(sql, first);
       sqlite3_free(sql);
