@@ -50,7 +50,7 @@ plant wal-sync-skipped wal_writer.c 's/return w->synced_by_group \? SQLITE_OK : 
 plant db-sync-skipped file.c 's/case URINGVFS_DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS_DATABASE: return SQLITE_OK;/' $wal
 plant group-sync-skipped wal_writer.c 's/w->start, &sync, &sync_rc\)/w->start, \&(bool){false}, \&sync_rc)/' $wal_full --backend uring
 plant sync-not-ordered page_io.c 's/^ *rt_order_after\(.*$//' $wal_full --backend uring
-plant directory-not-synced page_io.c 's/f->first_sync_done \? uringvfs__backend\(f\) : RT_BACKEND_SYNC/uringvfs__backend(f)/' $wal_full --backend uring
+plant directory-not-synced page_io.c 's/f->first_sync_done \? [^:]*: RT_BACKEND_SYNC/backend_of(f, true)/' $wal_full --backend uring
 
 # A flush point is removed.
 plant commit-not-flushed wal_writer.c 's/return flush\(wal, w->expect_sync && wal->first_sync_done\);/return SQLITE_OK;/' $wal

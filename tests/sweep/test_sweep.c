@@ -10,7 +10,7 @@
 ** Where a fault is survived (a ring that cannot be had, EINTR, a short transfer) nothing may have failed at all.
 **
 ** The default VFS goes through the same kinds, as far as it has them: what failed there would be the test's error.
-** SWEEP_ALL=1: every N; otherwise from 8 on N grows by a quarter, and the default VFS
+** SWEEP_ALL=1: every N; otherwise from 4 on N grows by half, and the default VFS
 ** and uring_backend=auto are left out. SWEEP_CASE="journal backend kind how errno N" runs one case and prints it.
 */
 #include <dirent.h>
@@ -341,7 +341,7 @@ typedef struct sums {
 static int next_nth(int nth) {
   static int all = -1;
   if (all < 0) all = getenv("SWEEP_ALL") != NULL;
-  return all || nth < 8 ? nth + 1 : nth + 1 + nth / 4;
+  return all || nth < 4 ? nth + 1 : nth + 1 + nth / 2;
 }
 
 /* N = 1, 2, ... until nothing is injected. */
