@@ -51,12 +51,17 @@ int main(int argc, char **argv) {
     fprintf(stderr, "opening %s: %s\n", uri, sqlite3_errmsg(db));
     return 3;
   }
-  snprintf(sql, sizeof sql, "PRAGMA journal_mode=%s; PRAGMA synchronous=%s; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=%s; PRAGMA temp_store=memory",
+  snprintf(sql, sizeof sql,
+           "PRAGMA journal_mode=%s; PRAGMA synchronous=%s; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=%s; PRAGMA "
+           "temp_store=memory",
            argv[4], argv[3], argc > 6 ? argv[6] : "20000");
   run(db, sql);
   run(db, "CREATE TABLE t(id INTEGER PRIMARY KEY, pad BLOB)");
   /* one row a page */
-  snprintf(sql, sizeof sql, "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<%d) INSERT INTO t SELECT i, zeroblob(3000) FROM n", pages);
+  snprintf(sql, sizeof sql,
+           "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<%d) INSERT INTO t SELECT i, "
+           "zeroblob(3000) FROM n",
+           pages);
   run(db, sql);
   run(db, "PRAGMA wal_checkpoint(TRUNCATE)");
   /* warm: the WAL's header and first syncs, rings and direct descriptors, the cache, the wal-index's memory */

@@ -33,7 +33,8 @@ static pid_t owner;
 
 /* ---- transcripts ---- */
 
-static void append(char **text, size_t *length, const char *format, va_list args) {
+__attribute__((format(printf, 3, 0))) static void append(char **text, size_t *length, const char *format,
+                                                         va_list args) {
   char *line = NULL;
   int n = vasprintf(&line, format, args);
   if (n < 0) abort();
@@ -61,7 +62,7 @@ void tell(fault_run *run, const char *format, ...) {
   va_end(args);
 }
 
-static void log_line(fault_run *run, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void log_line(fault_run *run, const char *format, ...) {
   va_list args;
   va_start(args, format);
   append(&run->log, &run->log_length, format, args);
