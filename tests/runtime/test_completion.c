@@ -266,10 +266,11 @@ static void *pinger(void *arg) {
 
 static void woken_in_the_ring(void **state) {
   (void)state;
-  rt_loop *loop;
+  rt_loop *loop = NULL;
   const rt_loop_options options = {.backend = RT_BACKEND_URING};
   if (under_valgrind() || rt_loop_open(&loop, &options)) skip();
-  ping p = {0};
+  ping p;
+  memset(&p, 0, sizeof(p));
   pthread_t t;
   int fds[2];
   char byte;
