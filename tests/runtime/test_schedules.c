@@ -447,11 +447,12 @@ static void group_against_cancel(void **state) {
 ** ---- The waker: a thread asleep in its ring (loop.c, sleep_in_backend), a completion finished by another
 */
 static rt_loop ring;
-static bool signalled, gone;
+static bool armed, signalled, gone;
 
 static void ring_wake(rt_loop *loop) {
   assert_ptr_equal(loop, &ring);
   assert_false(gone); /* the loop may be closed by now */
+  if (!armed) return; /* the eventfd is made when it is first needed */
   signalled = true;
   unblock(&ring);
 }
@@ -469,7 +470,7 @@ static void set_up_ring(void) {
   set_up_event();
   memset(&ring, 0, sizeof(ring));
   ring.backend = &ring_backend;
-  signalled = gone = false;
+  armed = signalled = gone = false;
   sleepers = NULL;
 }
 
@@ -477,6 +478,8 @@ static void wait_in_ring(void) {
   while (!rt_finished(&event)) {
     rt__sleeper s;
     if (!rt__sleeper_add(&s, &event, &ring)) break;
+    point();
+    armed = true;
     atomic_store(&ring.asleep, true);
     if (!atomic_load(&ring.cancels)) {
       point();
