@@ -186,8 +186,8 @@ typedef int64_t (*rt_inline_fn)(rt_op *op);
 enum {
   RT_FILE_READS_PUNT = 1,    /* ring reads always go to a worker thread (tmpfs, overlayfs)  */
   RT_FILE_WRITES_INLINE = 2, /* buffered ring writes complete in the submission (xfs)       */
-  RT_FILE_STREAM = 4,         /* pipe, socket, terminal: has no offsets, may block for ever; one transfer is enough */
-  RT_FILE_READS_UNSAFE = 8 /* ring reads may return wrong bytes and call it success (FUSE): they never take a ring */
+  RT_FILE_STREAM = 4,        /* pipe, socket, terminal: has no offsets, may block for ever; one transfer is enough */
+  RT_FILE_READS_UNSAFE = 8   /* ring reads may return wrong bytes and call it success (FUSE): they never take a ring */
 };
 
 struct rt_file {
