@@ -71,7 +71,7 @@ plant journal-after-pages file.c \
 
 # An error is dropped.
 plant write-error-dropped wal_writer.c '/^static int flush/,/^}/s/^  return rc;/  return SQLITE_OK;/' $wal
-plant group-sync-error-dropped wal_writer.c 's/^( *)w->synced_by_group = sync_rc == SQLITE_OK;/\1w->synced_by_group = true;/; s/^( *)w->sync_rc = sync_rc;//' $wal_full --backend uring
+plant group-sync-error-dropped wal_writer.c 's/^( *)w->synced_by_group = sync_rc == SQLITE_OK;/\1w->synced_by_group = true;/; s/^( *)w->sync_rc = sync_rc;//' --seed 12 --stride 24 --seeds 100 --steps 30 --every 3 --backend uring
 plant page-write-error-dropped page_io.c '/^int uringvfs__write\(/,/^}/s/return page_op_code(.*);/(void)page_op_code\1; return SQLITE_OK;/' --seed 1 --seeds 400 --steps 20 --every 40
 
 if [ "$planted" = 0 ]; then

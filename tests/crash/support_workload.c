@@ -468,7 +468,8 @@ static void step(workload *w) {
   const bool fault = w->c->faults && dice(w, 3) == 0;
   const bool sync = dice(w, 3) == 0;
   const int fault_code = sync ? SQLITE_IOERR_FSYNC : dice(w, 2) ? SQLITE_FULL : SQLITE_IOERR_WRITE;
-  const int nth = 1 + (int)dice(w, dice(w, 2) ? 4 : 25);
+  const int late = (int)dice(w, dice(w, 2) ? 4 : 25);
+  const int nth = 1 + (sync ? late % 3 : late); /* a step has many writes and few syncs */
   const bool for_ever = dice(w, 2), partial = dice(w, 2);
   const bool reopens = kind >= 92;
   if (fault && !reopens) crash_recorder_fault(sync, nth, fault_code, for_ever, partial);
