@@ -109,7 +109,7 @@ static void settle(rt_loop *loop, rt_op *op, int64_t res) {
   switch (res) {
   case -EAGAIN:
     if (is_stream(op)) break; /* the caller's descriptor is non-blocking */
-    /* fall through */
+    __attribute__((fallthrough));
   case -EINTR:
     if (op->c.kind == RT_CLOSE) break;
     if (++op->tries < MAX_TRIES)
@@ -120,7 +120,7 @@ static void settle(rt_loop *loop, rt_op *op, int64_t res) {
   case -ENOMEM:
     /* A flush may have met it while writing pages back. The kernel tells that once; asked again it would say that all is well. */
     if (op->c.kind == RT_FSYNC || op->c.kind == RT_FDATASYNC) break;
-    /* fall through */
+    __attribute__((fallthrough));
   case -ECANCELED:
   case -EFAULT: redo(loop, op); return;
   default: break;

@@ -7,7 +7,9 @@
 ** Every file is a state machine (open, read piece after piece, close) and never blocks; the main loop steps those whose completion has
 ** finished. Ctrl-C cancels what is in flight, waits until the kernel is through with the buffers, and reports how far it came.
 */
-#define _GNU_SOURCE 1
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "rt.h"
 
 #include <errno.h>

@@ -35,7 +35,7 @@ static rt_result page_step(bt_page *p, rt_loop *loop, rt_file *file, uint32_t nu
     rt_on_finish(&p->op, check_page, p);
     rt_submit(loop, &p->op);
     p->state = BT_READING;
-    /* fall through */
+    __attribute__((fallthrough));
   case BT_READING: RT_RETURN_IF_IO(rt_await(&p->op.c)); p->state = BT_IDLE; /* after the last point that can yield */
   }
   return rt_done();

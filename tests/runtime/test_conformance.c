@@ -432,7 +432,7 @@ static rt_result machine_step(void *arg) {
     rt_prep_read(&m->op, &m->b->file, m->buf, 8, 0);
     rt_submit(m->b->loop, &m->op);
     m->state = READING;
-    /* fall through */
+    __attribute__((fallthrough));
   case READING:
     RT_RETURN_IF_IO(rt_await(&m->op.c));
     m->state = YIELDING;
@@ -441,7 +441,7 @@ static rt_result machine_step(void *arg) {
     rt_prep_read(&m->op, &m->b->file, m->buf, 4, 4);
     rt_submit(m->b->loop, &m->op);
     m->state = AGAIN;
-    /* fall through */
+    __attribute__((fallthrough));
   case AGAIN: return rt_await(&m->op.c);
   }
   return rt_fail(-EINVAL);
