@@ -171,14 +171,16 @@ $(BUILD)/%.a: Makefile
 $(shared_library): $(runtime_obj) $(vfs_obj) ext/liburingvfs.map Makefile
 	$(call say,LD,$@)
 	$(Q)$(CC) $(all_ldflags) $(so_ldflags) -Wl,-soname,liburingvfs.so.$(SOVERSION) \
-	  -Wl,--version-script=ext/liburingvfs.map -o $@ $(filter %.o,$^) $(SQLITE_LIBS) $(URING_LIBS)
+	  -Wl,--version-script=ext/liburingvfs.map -o $@.new $(filter %.o,$^) $(SQLITE_LIBS) $(URING_LIBS)
+	$(Q)mv -f $@.new $@
 	$(Q)ln -sf liburingvfs.so $@.$(SOVERSION)
 
-# No -lsqlite3 here: with -z defs, a direct call of SQLite does not link.
+# Replaced in one step: programs may have the old one loaded. No -lsqlite3 here: with -z defs, a direct call of SQLite does not link.
 $(extension): $(runtime_obj) $(vfs_ext_obj) $(ext_obj) ext/uringvfs.map Makefile
 	$(call say,LD,$@)
 	$(Q)$(CC) $(all_ldflags) $(so_ldflags) -Wl,-z,nodelete -Wl,-soname,uringvfs.so \
-	  -Wl,--version-script=ext/uringvfs.map -o $@ $(filter %.o,$^) $(URING_LIBS)
+	  -Wl,--version-script=ext/uringvfs.map -o $@.new $(filter %.o,$^) $(URING_LIBS)
+	$(Q)mv -f $@.new $@
 
 # Written anew for every prefix.
 $(BUILD)/uringvfs.pc $(BUILD)/uringrt.pc: $(BUILD)/%.pc: ext/%.pc.in Makefile force
