@@ -316,6 +316,19 @@ static void callbacks_never_inside_submit(void **state) {
   assert_int_equal(s.calls, 2);
   assert_false(s.inside_submit);
   assert_false(s.finished_too_early); /* published after the callback */
+
+  /* the group's alone: its last child has none and may be finished at once */
+  s = (seen){0};
+  rt_group_init(&g, RT_ALL, watch, &s);
+  rt_prep_read(&op, &b->file, s.buf, 8, 0);
+  assert_int_equal(rt_group_add(&g, &op.c), 0);
+  rt_group_build(&g);
+  s.submitting = true;
+  rt_submit(b->loop, &op);
+  s.submitting = false;
+  assert_int_equal(s.calls, 0);
+  assert_int_equal(rt_wait(b->loop, &g.c), 0);
+  assert_int_equal(s.calls, 1);
 }
 
 static int submit_next(rt_completion *c, int error, void *arg) {
