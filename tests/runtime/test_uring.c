@@ -118,12 +118,16 @@ static void one_wait_is_one_enter(void **state) {
 static void enter_errors_are_retried(void **state) {
   bed *t = of(state);
   const int errors[] = {-EINTR, -EAGAIN, -ENOBUFS, -EBUSY};
+  rt_stats before, after;
+  rt_stats_read(&before);
   for (unsigned i = 0; i < COUNT(errors); i++)
     for (unsigned times = 1; times < 6; times++) {
       enter_error = errors[i];
       enter_faults = times;
       read_all(t, t->loop);
     }
+  rt_stats_read(&after);
+  assert_int_equal(after.inline_ops[RT_READ], before.inline_ops[RT_READ]); /* the ring was not given up */
 }
 
 static void enter_forbidden_later_goes_on_synchronously(void **state) {
