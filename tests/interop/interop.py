@@ -10,7 +10,9 @@ are killed at once, and a VFS chosen by the seed recovers what they left.
 
 Environment: INTEROP_SECONDS (per mode, default 12), INTEROP_SEED, URINGVFS_SO, URINGVFS_TEST_VFS (a VFS to stand in for uring).
 """
+import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import random
@@ -33,6 +35,11 @@ CHURN_MAX = 1500
 ROLES = ("default", "default", "auto", "uring")
 STAND_IN = os.environ.get("URINGVFS_TEST_VFS", "")
 SO = os.environ.get("URINGVFS_SO", "")
+
+
+# SQLite before 3.51.3 loses commits when a checkpoint starts while another process restarts the WAL (wal.c, walCheckpoint compares
+# the salts since then). Before that version no checkpoint runs beside a writer here, or the test would fail now and then on any VFS.
+WAL_RESTART_IS_SAFE = tuple(map(int, capi.libversion.split("."))) >= (3, 51, 3)
 
 
 def uri(path, role):
@@ -71,10 +78,22 @@ class Worker:
         self.ack = os.open("%s.ack%d" % (path, proc), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         size = os.fstat(self.ack).st_size // 8 * 8
         self.acknowledged = struct.unpack("<q", os.pread(self.ack, 8, size - 8))[0] if size else 0
+        self.guard = open(path + ".guard", "ab")
         self.seq = None  # what the database holds; read at the first transaction
 
     def count(self, what):
         self.counts[what] = self.counts.get(what, 0) + 1
+
+    @contextlib.contextmanager
+    def guarded(self, how):
+        if WAL_RESTART_IS_SAFE or self.mode != "wal":
+            yield
+            return
+        fcntl.flock(self.guard, how)
+        try:
+            yield
+        finally:
+            fcntl.flock(self.guard, fcntl.LOCK_UN)
 
     def open(self):
         rng = self.rng
@@ -82,7 +101,7 @@ class Worker:
         self.db.script(
             "PRAGMA synchronous=%s; PRAGMA cache_size=%d; PRAGMA mmap_size=%d; PRAGMA wal_autocheckpoint=%d; %s"
             % (rng.choice(("off", "normal", "full")), rng.choice((5, 20, 500)), rng.choice((0, 0, 1 << 20)),
-               rng.choice((0, 20, 1000)),
+               rng.choice((0, 20, 1000)) if WAL_RESTART_IS_SAFE else 0,
                # wal is in the file; the other modes belong to the connection
                "" if self.mode == "wal" else "PRAGMA journal_mode=" + self.mode)
         )
@@ -209,8 +228,18 @@ class Worker:
 
     def checkpoint(self):
         kind = self.rng.choice(("PASSIVE", "FULL", "RESTART", "TRUNCATE"))
-        busy = self.db.query("PRAGMA wal_checkpoint(%s)" % kind)[0][0]
+        with self.guarded(fcntl.LOCK_EX):
+            busy = self.db.query("PRAGMA wal_checkpoint(%s)" % kind)[0][0]
         self.count("checkpoint-busy" if busy else "checkpoint")
+
+    def transaction(self, do, *arguments):
+        with self.guarded(fcntl.LOCK_SH):
+            try:
+                do(*arguments)
+            except capi.Error as e:
+                if e.busy:
+                    self.rollback()
+                raise
 
     def step(self):
         rng = self.rng
@@ -218,13 +247,13 @@ class Worker:
             self.open()
         draw = rng.random()
         if draw < 0.45:
-            self.write(large=False)
+            self.transaction(self.write, False)
         elif draw < 0.57:
-            self.write(large=True)
+            self.transaction(self.write, True)
         elif draw < 0.72:
             self.read()
         elif draw < 0.80:
-            self.roll_back()
+            self.transaction(self.roll_back)
         elif draw < 0.90:
             self.checkpoint()
         else:
