@@ -78,7 +78,7 @@ make_dir=$work/$variant
 more_flags=
 # Debug code at -O0 would take four times as long to run.
 [ "$variant" = debug ] && more_flags=-O1
-key=$(cat "$here/fixture.mk" <(echo "$source $more_flags"; gcc --version) | sha256sum)
+key=$( (grep -v '^#' "$here/fixture.mk"; echo "$source $more_flags"; gcc --version) | sha256sum)
 if [ ! -e "$make_dir/key" ] || [ "$key" != "$(cat "$make_dir/key")" ]; then
   rm -rf "$make_dir" && mkdir -p "$make_dir"
   say "configuring $(basename "$source") ($variant)"
