@@ -24,6 +24,7 @@ static int unprivileged(const char *way) {
     snprintf(name, sizeof name, "t%d.db", i);
     int rc = db_try_open(name, way, &dbs[i]);
     if (rc != SQLITE_OK) {
+      for (int open = i; open >= 0; open--) sqlite3_close(dbs[open]);
       bool explained = log_find("uring_backend") || log_find("io_uring");
       fprintf(stderr, "%s: %d, %s\n", way, rc, log_find("") ? log_find("") : "(nothing in the log)");
       support_teardown(NULL);
