@@ -111,7 +111,7 @@ int64_t rt__sync_call(rt_loop *loop, rt_op *op) {
   case RT_ADVISE: return k->advise(fd, op->offset, op->length, op->flags);
   case RT_OPEN: return k->open(op->buf, op->flags | O_CLOEXEC, (unsigned)op->length);
   case RT_CLOSE: return k->close(fd);
-  case RT_TIMEOUT: return k->sleep_until(rt__now_ns() + op->length);
+  case RT_TIMEOUT: return k->sleep_until(rt_now_ns() + op->length);
   case RT_NOP: return 0;
   default: return -EINVAL;
   }
@@ -119,7 +119,7 @@ int64_t rt__sync_call(rt_loop *loop, rt_op *op) {
 
 uint64_t rt__sync_now(rt_loop *loop) {
   (void)loop;
-  return rt__now_ns();
+  return rt_now_ns();
 }
 
 const rt__backend rt__sync_backend = {.name = "sync", .call = rt__sync_call, .now_ns = rt__sync_now};

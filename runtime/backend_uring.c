@@ -144,7 +144,7 @@ static void uring_enter(rt_loop *loop, unsigned wait_nr, uint64_t until_ns) {
   struct __kernel_timespec ts = {0};
   struct io_uring_getevents_arg arg = {0};
   if (wait_nr && until_ns) {
-    uint64_t now = rt__now_ns(), left = until_ns > now ? until_ns - now : 0;
+    uint64_t now = rt_now_ns(), left = until_ns > now ? until_ns - now : 0;
     ts.tv_sec = (int64_t)(left / 1000000000u);
     ts.tv_nsec = (long long)(left % 1000000000u);
     arg.ts = (uint64_t)(uintptr_t)&ts;

@@ -206,6 +206,4 @@ void rt__count_inline(rt_kind kind, uint64_t bytes, int error);
 /* Adds to the sums what was counted in the loop. */
 void rt__count_flush(rt_loop *loop);
 
-uint64_t rt__now_ns(void);
-
 #endif

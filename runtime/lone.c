@@ -9,7 +9,7 @@
 int rt_run_inline(rt_op *op) {
   const rt_kind kind = rt_kind_of(&op->c);
   RT__ASSERT(op->file && op->file->inline_fn && !op->after && !op->c.callback);
-  if (atomic_load_explicit(&rt__observers, memory_order_relaxed)) op->start_ns = rt__now_ns();
+  if (atomic_load_explicit(&rt__observers, memory_order_relaxed)) op->start_ns = rt_now_ns();
   const int64_t res = op->file->inline_fn(op);
   int error = res < 0 ? (int)res : 0;
   if (error == 0 && rt__is_transfer(kind)) {

@@ -352,7 +352,7 @@ static void wait_elsewhere(rt_completion *c) {
   while (!rt_finished(c)) {
     if (rt__run_ready(rt__own_ready())) continue;
     uint64_t due = group_due(c);
-    if (due && due <= rt__now_ns())
+    if (due && due <= rt_now_ns())
       rt__cancel_as(c, RT__CANCEL_EXPIRED);
     else
       rt__futex_sleep(c, due);

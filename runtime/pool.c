@@ -75,7 +75,7 @@ static void note_failure(rt_pool *pool, int error) {
   pool->shortage = error;
   pool->backoff_ns = pool->backoff_ns ? pool->backoff_ns * 2 : FIRST_BACKOFF_NS;
   if (pool->backoff_ns > LAST_BACKOFF_NS) pool->backoff_ns = LAST_BACKOFF_NS;
-  pool->retry_ns = rt__now_ns() + pool->backoff_ns;
+  pool->retry_ns = rt_now_ns() + pool->backoff_ns;
 }
 
 static int make_ring(const rt_pool *pool, rt_loop **loop) {
@@ -102,7 +102,7 @@ static rt_loop *take_idle(rt_pool *pool, const rt_file *f) {
 static rt_loop *take_or_make(rt_pool *pool, const rt_file *f) {
   rt_loop *loop = take_idle(pool, f);
   if (loop || pool->refused || pool->rings >= pool->max_rings) return loop;
-  if (pool->retry_ns && rt__now_ns() < pool->retry_ns) return NULL;
+  if (pool->retry_ns && rt_now_ns() < pool->retry_ns) return NULL;
   pool->rings++; /* reserved: others may make theirs meanwhile */
   pthread_mutex_unlock(&pool->mutex);
   int error = make_ring(pool, &loop);

@@ -276,6 +276,9 @@ void rt_prep_close(rt_op *op, rt_file *f);
 void rt_prep_timeout(rt_op *op, uint64_t delay_ns);
 void rt_prep_nop(rt_op *op);
 
+/* CLOCK_MONOTONIC in nanoseconds, the clock of deadlines. */
+uint64_t rt_now_ns(void);
+
 /* After rt_prep_*, before submitting. */
 void rt_on_finish(rt_op *op, rt_callback callback, void *arg);
 /* At the deadline the operation is asked to cancel and will report -ETIME, unless it finishes as usual before that. */

@@ -90,7 +90,7 @@ void rt__sleepers_wake(const rt_completion *c) {
   pthread_mutex_unlock(&sleepers_mutex);
 }
 
-uint64_t rt__now_ns(void) {
+uint64_t rt_now_ns(void) {
   struct timespec ts;
   clock_gettime(CLOCK_MONOTONIC, &ts);
   return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;

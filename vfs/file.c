@@ -24,11 +24,17 @@ static int file_close(sqlite3_file *file) {
   uringvfs_file *f = file_of(file);
   if (f->role == URINGVFS_WAL) {
     uringvfs__wal_tenure_ends(f);
-    if (f->database != NULL && f->database->wal == f) f->database->wal = NULL;
+    if (f->database != NULL && f->database->wal == f) {
+      uringvfs__readahead_drop(f->database);
+      f->database->wal = NULL;
+    }
   } else if (f->role == URINGVFS_DATABASE && f->wal != NULL) {
     f->wal->database = NULL;
   }
-  if (f->role == URINGVFS_DATABASE) uringvfs__databases_remove(f);
+  if (f->role == URINGVFS_DATABASE) {
+    uringvfs__readahead_close(f);
+    uringvfs__databases_remove(f);
+  }
   free(f->regions);
   f->regions = NULL;
   /* The rings' descriptors go first, while the parent's still pins the inode. */
@@ -46,7 +52,7 @@ static int file_read(sqlite3_file *file, void *data, int amount, sqlite3_int64 o
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_READ);
   if (rc != SQLITE_OK) return rc;
   switch (f->role) {
-  case URINGVFS_DATABASE: return uringvfs__read(f, data, amount, offset);
+  case URINGVFS_DATABASE: return uringvfs__readahead_read(f, f, data, amount, offset);
   case URINGVFS_WAL: return uringvfs__wal_read(f, data, amount, offset);
   default: break;
   }
@@ -60,7 +66,9 @@ static int file_write(sqlite3_file *file, const void *data, int amount, sqlite3_
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_WRITE);
   if (rc != SQLITE_OK) return rc;
   switch (f->role) {
-  case URINGVFS_DATABASE: return uringvfs__write(f, data, amount, offset);
+  case URINGVFS_DATABASE:
+    uringvfs__readahead_written(f, false, offset, amount);
+    return uringvfs__write(f, data, amount, offset);
   case URINGVFS_WAL: return uringvfs__wal_write(f, data, amount, offset);
   default: break;
   }
@@ -83,6 +91,8 @@ static int file_truncate(sqlite3_file *file, sqlite3_int64 size) {
   uringvfs_file *f = file_of(file);
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_TRUNCATE);
   if (rc != SQLITE_OK) return rc;
+  uringvfs_file *database = f->role == URINGVFS_WAL ? f->database : f;
+  if (database != NULL) uringvfs__readahead_drop(database);
   return f->role == URINGVFS_WAL ? uringvfs__wal_truncate(f, size) : PARENT(f, xTruncate)(f->parent, size);
 }
 
@@ -102,13 +112,20 @@ static int file_size(sqlite3_file *file, sqlite3_int64 *size) {
 static int file_lock(sqlite3_file *file, int level) {
   uringvfs_file *f = file_of(file);
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_LOCK);
-  return rc != SQLITE_OK ? rc : PARENT(f, xLock)(f->parent, level);
+  if (rc == SQLITE_OK) rc = PARENT(f, xLock)(f->parent, level);
+  if (rc != SQLITE_OK || f->lock_level >= level) return rc;
+  f->lock_level = level;
+  uringvfs__readahead_locks_changed(f);
+  return rc;
 }
 
 static int file_unlock(sqlite3_file *file, int level) {
   uringvfs_file *f = file_of(file);
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_UNLOCK);
-  return rc != SQLITE_OK ? rc : PARENT(f, xUnlock)(f->parent, level);
+  if (rc != SQLITE_OK) return rc;
+  if (f->lock_level > level) f->lock_level = level;
+  uringvfs__readahead_locks_changed(f);
+  return PARENT(f, xUnlock)(f->parent, level);
 }
 
 static int file_check_reserved_lock(sqlite3_file *file, int *reserved) {
@@ -130,7 +147,7 @@ static int database_pragma(uringvfs_file *f, char **args) {
   /* The next commit may not want the sync that the last one wanted. */
   if (f->wal != NULL && args[2] != NULL && sqlite3_stricmp(args[1], "synchronous") == 0)
     f->wal->writer.expect_sync = false;
-  int rc = uringvfs__options_pragma(&f->options, args);
+  int rc = uringvfs__options_pragma(f, args);
   return rc != SQLITE_NOTFOUND ? rc : PARENT(f, xFileControl)(f->parent, SQLITE_FCNTL_PRAGMA, args);
 }
 
@@ -174,7 +191,9 @@ static int file_device_characteristics(sqlite3_file *file) {
 
 /* ---- shared memory ---- */
 
-#define WAL_WRITE_LOCK 0 /* wal.c; part of the file format's locking protocol */
+/* wal.c; part of the file format's locking protocol */
+#define WAL_WRITE_LOCK 0
+#define WAL_READ_LOCK  3 /* the first of the read marks */
 
 static int file_shm_map(sqlite3_file *file, int region, int size, int extend, void volatile **memory) {
   uringvfs_file *f = file_of(file);
@@ -185,12 +204,18 @@ static int file_shm_map(sqlite3_file *file, int region, int size, int extend, vo
   void *plain = (void *)(uintptr_t)*memory;
   if (uringvfs__fork_is_inherited_memory(plain)) return uringvfs__fork_refuse(f, SQLITE_IOERR_SHMMAP);
   uringvfs__fork_note_region(f, region, plain, size);
+  uringvfs__readahead_locks_changed(f); /* this is WAL mode */
   return rc;
 }
 
 static void leave_wal(uringvfs_file *f) {
   if (f->wal != NULL) uringvfs__wal_tenure_ends(f->wal);
   f->holds_write_lock = false;
+}
+
+static void set_read_mark(uringvfs_file *f, int mark) {
+  f->read_mark = mark;
+  uringvfs__readahead_locks_changed(f);
 }
 
 static int file_shm_lock(sqlite3_file *file, int offset, int n, int flags) {
@@ -201,7 +226,10 @@ static int file_shm_lock(sqlite3_file *file, int offset, int n, int flags) {
   /* Before the release: what is pending then belongs to a transaction that did not commit, and as soon as the lock is
   ** gone another writer's frames stand in its place. */
   if (write_lock && (flags & SQLITE_SHM_UNLOCK)) leave_wal(f);
+  const bool read_lock = offset >= WAL_READ_LOCK && (flags & SQLITE_SHM_SHARED);
+  if (read_lock && (flags & SQLITE_SHM_UNLOCK)) set_read_mark(f, -1);
   rc = PARENT(f, xShmLock)(f->parent, offset, n, flags);
+  if (rc == SQLITE_OK && read_lock && (flags & SQLITE_SHM_LOCK)) set_read_mark(f, offset - WAL_READ_LOCK);
   if (rc == SQLITE_OK && write_lock && (flags & SQLITE_SHM_LOCK)) {
     leave_wal(f);
     f->holds_write_lock = true;

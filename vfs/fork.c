@@ -127,14 +127,14 @@ static bool one_thread;
 static void before_fork(void) {
   uringvfs__databases_lock();
   uringvfs__inode_before_fork();
-  uringvfs__wal_before_fork();
+  uringvfs__blocks_before_fork();
   rt_pool_before_fork(uringvfs__pool);
   one_thread = __libc_single_threaded;
 }
 
 static void after_fork_in_parent(void) {
   rt_pool_after_fork_parent(uringvfs__pool);
-  uringvfs__wal_after_fork();
+  uringvfs__blocks_after_fork();
   uringvfs__inode_after_fork();
   uringvfs__databases_unlock();
 }
@@ -148,7 +148,7 @@ static void after_fork_in_child(void) {
     f->wal_index_private = true;
   }
   if (one_thread) close_all_inherited();
-  uringvfs__wal_after_fork();
+  uringvfs__blocks_after_fork();
   uringvfs__inode_after_fork();
   uringvfs__databases_unlock();
 }

@@ -5,6 +5,10 @@
 ** file.c         the sqlite3_io_methods of every file: who answers which call
 ** wal_writer.c   collects the frames of a transaction and hands them over as one group
 ** page_io.c      the runtime operations behind xRead, xWrite and xSync
+** readahead.c    which pages to read before they are asked for, and until when they may be handed out (readahead.h)
+** btree_page.c   what the pages of a b-tree say about other pages
+** wal_index.c    where the wal-index says that a page is
+** blocks.c       memory of 1 MiB for a transaction
 ** waiter.c       the one place where the VFS waits
 ** databases.c    the list of all open database files
 ** inode.c        process-wide table of the files that rings may open
@@ -41,12 +45,16 @@ typedef struct uringvfs_inode uringvfs_inode;
 
 typedef struct uringvfs_options {
   rt_backend_choice backend;
+  unsigned readahead; /* pages in a batch at most, 0: no read-ahead */
 } uringvfs_options;
+
+#define URINGVFS_READAHEAD_DEFAULT 64
+#define URINGVFS_READAHEAD_MAX     120
 
 /* Reads the uring_ parameters of a main database's name into *options. A wrong one is logged and gives its SQLITE_ code. */
 int uringvfs__options_from_uri(const char *name, uringvfs_options *options);
 /* SQLITE_FCNTL_PRAGMA for names that begin with uring_; SQLITE_NOTFOUND for all others. args as in sqlite3_file_control. */
-int uringvfs__options_pragma(uringvfs_options *options, char **args);
+int uringvfs__options_pragma(uringvfs_file *f, char **args);
 const char *uringvfs__backend_name(rt_backend_choice backend);
 
 /* ---- inode.c ---- */
@@ -87,7 +95,7 @@ typedef enum uringvfs_wal_state {
 
 typedef struct uringvfs_wal_writer {
   uringvfs_wal_state state;
-  uint8_t *buffer;      /* URINGVFS_WAL_BUFFER_BYTES, or NULL: nothing is pending    */
+  uint8_t *buffer;      /* a block, or NULL: nothing is pending                       */
   uint64_t start;       /* file offset of the pending bytes                          */
   uint32_t length;      /* of the pending bytes                                      */
   uint32_t frames;      /* whose header is among the pending bytes, for the statistics */
@@ -98,7 +106,7 @@ typedef struct uringvfs_wal_writer {
   int sync_rc;          /* of a group's fdatasync, until an xSync returns it         */
 } uringvfs_wal_writer;
 
-#define URINGVFS_WAL_BUFFER_BYTES (1024 * 1024)
+#define URINGVFS_WAL_FRAME_HEADER_BYTES 24
 
 int uringvfs__wal_write(uringvfs_file *wal, const void *data, int amount, sqlite3_int64 offset);
 int uringvfs__wal_read(uringvfs_file *wal, void *data, int amount, sqlite3_int64 offset);
@@ -110,8 +118,76 @@ int uringvfs__wal_flush(uringvfs_file *wal);
 uint64_t uringvfs__wal_pending_end(const uringvfs_file *wal);
 /* The write lock is taken, or is about to be released: whatever is still pending was never committed. */
 void uringvfs__wal_tenure_ends(uringvfs_file *wal);
-void uringvfs__wal_before_fork(void);
-void uringvfs__wal_after_fork(void);
+
+/* ---- blocks.c ---- */
+
+#define URINGVFS_BLOCK_BYTES (1024 * 1024)
+
+/* NULL: out of memory. */
+uint8_t *uringvfs__block_get(void);
+void uringvfs__block_put(uint8_t *block);
+void uringvfs__blocks_before_fork(void);
+void uringvfs__blocks_after_fork(void);
+
+/* ---- btree_page.c ---- */
+
+typedef struct uringvfs_page_format {
+  uint32_t page_size; /* bytes; 0: not known yet            */
+  uint32_t usable;    /* without what is reserved at its end */
+} uringvfs_page_format;
+
+typedef enum uringvfs_page_kind {
+  URINGVFS_PAGE_OTHER, /* not a page of a b-tree */
+  URINGVFS_PAGE_INTERIOR,
+  URINGVFS_PAGE_LEAF_TABLE,
+  URINGVFS_PAGE_LEAF_INDEX
+} uringvfs_page_kind;
+
+/* The cells of a page whose array of cell pointers lies within it. */
+typedef struct uringvfs_cells {
+  const uint8_t *page;
+  uint32_t usable;
+  uint32_t pointers; /* offset of the array */
+  unsigned count;
+} uringvfs_cells;
+
+/* From the beginning of page 1. False if it is not a database's. */
+bool uringvfs__page_format(const uint8_t *page1, uint32_t amount, uringvfs_page_format *format);
+uringvfs_page_kind uringvfs__page_kind(const uint8_t *page, uint32_t pgno);
+/* False if the page is none of a b-tree, or damaged. */
+bool uringvfs__page_cells(const uint8_t *page, uint32_t pgno, const uringvfs_page_format *format, uringvfs_cells *c);
+/* Of an interior page, its child number i; there is one more than cells. 0: the page is damaged. */
+uint32_t uringvfs__page_child(const uringvfs_cells *c, unsigned i);
+
+/* ---- wal_index.c ---- */
+
+/* The frames from first to last that a reader finds in the WAL rather than in the database file; none if last < first. */
+typedef struct uringvfs_wal_snapshot {
+  uint32_t first, last;
+} uringvfs_wal_snapshot;
+
+/* Of the connection that holds this read mark. */
+void uringvfs__wal_index_snapshot(const uringvfs_file *database, int mark, uringvfs_wal_snapshot *snapshot);
+/* The number of the page whose content is at this offset of the WAL; 0: not known. */
+uint32_t uringvfs__wal_index_page(const uringvfs_file *database, uint64_t offset, uint32_t page_size);
+/* The offset in the WAL of the page's content as of the snapshot; 0: it is in the database file. */
+uint64_t uringvfs__wal_index_offset(const uringvfs_file *database, const uringvfs_wal_snapshot *snapshot, uint32_t pgno,
+                                    uint32_t page_size);
+
+/* ---- readahead.c ---- */
+
+typedef struct uringvfs_readahead uringvfs_readahead;
+
+/* Reads from the database file or its WAL (which of the two is `file`), with what is to be asked for next. */
+int uringvfs__readahead_read(uringvfs_file *database, uringvfs_file *file, void *data, int amount,
+                             sqlite3_int64 offset);
+/* SQLite is about to write this part of the file. */
+void uringvfs__readahead_written(uringvfs_file *database, bool wal, int64_t offset, int amount);
+/* What was read ahead may no longer be handed out. */
+void uringvfs__readahead_drop(uringvfs_file *database);
+/* The locks of the database file are about to be released, or have been taken, as its members now say. */
+void uringvfs__readahead_locks_changed(uringvfs_file *database);
+void uringvfs__readahead_close(uringvfs_file *database);
 
 /* ---- file.c ---- */
 
@@ -150,9 +226,15 @@ struct uringvfs_file {
   uringvfs_file *next_database; /* databases.c                                               */
   uringvfs_region *regions;     /* of the wal-index, see fork.c                              */
   int region_count;
-  unsigned fetched;       /* pages that xFetch gave out                                */
-  bool holds_write_lock;  /* of the WAL; not visible in exclusive locking mode          */
+  unsigned fetched;      /* pages that xFetch gave out                                */
+  bool holds_write_lock; /* of the WAL; not visible in exclusive locking mode          */
+  uringvfs_page_format format;
+  uringvfs_readahead *readahead;
   bool wal_index_private; /* in a child of a fork: the regions are copies               */
+  int lock_level;         /* SQLITE_LOCK_*                                             */
+  int read_mark;          /* of the WAL, held shared; -1: none                          */
+  bool immutable;         /* the URI says so                                            */
+  bool stable;            /* pages do not change: readahead.c                           */
   bool parent_only;       /* inside an atomic batch write, which belongs to the parent's descriptor */
 
   /* URINGVFS_WAL */
@@ -182,6 +264,19 @@ int uringvfs__sync(uringvfs_file *f, int flags);
 int uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool *sync,
                           int *sync_rc);
 
+/* One operation, and what the parent answered if it took the inline way. */
+typedef struct uringvfs_page_op {
+  rt_op op;
+  int parent_rc;
+} uringvfs_page_op;
+
+/* Carries out operations prepared by rt_prep_read, on the database file and its WAL, as one group. */
+void uringvfs__read_batch(uringvfs_file *database, uringvfs_page_op *ops, unsigned count);
+/* Did all the bytes come? */
+bool uringvfs__read_is_whole(const uringvfs_page_op *op);
+/* Would this many reads take a ring? Otherwise only what lies side by side is worth reading together. */
+bool uringvfs__reads_take_ring(uringvfs_file *database, unsigned count);
+
 /* ---- waiter.c ---- */
 
 /* Drives a step function to its end. Everything the VFS waits for goes through here. Returns 0 or a negative errno. */
@@ -200,7 +295,7 @@ const char *uringvfs__errno_text(int error, char *text, size_t text_bytes);
 
 void uringvfs__count_wal_batch(uint64_t bytes, uint64_t frames);
 /* sqlite3_malloc'd JSON, NULL if out of memory. */
-char *uringvfs__stats_json(const uringvfs_options *options);
+char *uringvfs__stats_json(uringvfs_file *f);
 
 /* ---- databases.c ---- */
 

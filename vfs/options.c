@@ -7,16 +7,20 @@
 */
 #include "internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#define PREFIX "uring_"
+#define PREFIX              "uring_"
+#define TEXT_OF(n)          TEXT_OF_EXPANDED(n)
+#define TEXT_OF_EXPANDED(n) #n
+#define READAHEAD_MAX_TEXT  TEXT_OF(URINGVFS_READAHEAD_MAX)
 
 typedef struct option {
   const char *name;
   const char *allowed;    /* for messages                                              */
   const char *values[4];  /* by number, the first is the default                       */
-  const char *not_yet[2]; /* values that are planned; "" stands for everything else    */
+  const char *not_yet[2]; /* values that are planned                                   */
 } option;
 
 enum { OPTION_BACKEND, OPTION_COMMIT, OPTION_LOCK, OPTION_READAHEAD, OPTION_COUNT };
@@ -28,7 +32,7 @@ static const option options_table[OPTION_COUNT] = {
     [OPTION_BACKEND] = {"uring_backend", "auto, uring, sync", {"auto", "uring", "sync"}, {NULL}},
     [OPTION_COMMIT] = {"uring_commit", "strict", {"strict"}, {"group"}},
     [OPTION_LOCK] = {"uring_lock", "shared", {"shared"}, {"process"}},
-    [OPTION_READAHEAD] = {"uring_readahead", "0", {"0"}, {"a number of pages"}},
+    [OPTION_READAHEAD] = {"uring_readahead", "0 to " READAHEAD_MAX_TEXT, {NULL}, {NULL}},
 };
 
 const char *uringvfs__backend_name(rt_backend_choice backend) { return options_table[OPTION_BACKEND].values[backend]; }
@@ -41,6 +45,11 @@ static const option *find_option(const char *name) {
 
 /* The number of the value, or -1. */
 static int find_value(const option *o, const char *value) {
+  if (o == &options_table[OPTION_READAHEAD]) {
+    char *end;
+    const long pages = *value >= '0' && *value <= '9' ? strtol(value, &end, 10) : -1;
+    return pages >= 0 && pages <= URINGVFS_READAHEAD_MAX && *end == 0 ? (int)pages : -1;
+  }
   for (int i = 0; i < 4 && o->values[i] != NULL; i++)
     if (strcasecmp(o->values[i], value) == 0) return i;
   return -1;
@@ -48,8 +57,6 @@ static int find_value(const option *o, const char *value) {
 
 /* Is it a value that a later version will know? */
 static bool is_planned(const option *o, const char *value) {
-  if (o == &options_table[OPTION_READAHEAD])
-    return *value != 0 && strlen(value) < 10 && strspn(value, "0123456789") == strlen(value);
   return o->not_yet[0] != NULL && strcasecmp(o->not_yet[0], value) == 0;
 }
 
@@ -68,6 +75,7 @@ static int set_option(uringvfs_options *options, const option *o, const char *va
                    : sqlite3_mprintf("uringvfs: wrong value '%.64s' for %s; allowed: %s", value, o->name, o->allowed);
     return SQLITE_ERROR;
   }
+  if (o == &options_table[OPTION_READAHEAD]) options->readahead = (unsigned)number;
   if (o != &options_table[OPTION_BACKEND]) return SQLITE_OK;
   const int unavailable = number == RT_BACKEND_URING ? uringvfs__ring_unavailable() : 0;
   if (unavailable != 0) {
@@ -100,11 +108,12 @@ int uringvfs__options_from_uri(const char *name, uringvfs_options *options) {
   return SQLITE_OK;
 }
 
-int uringvfs__options_pragma(uringvfs_options *options, char **args) {
+int uringvfs__options_pragma(uringvfs_file *f, char **args) {
+  uringvfs_options *options = &f->options;
   const char *name = args[1], *value = args[2];
   if (strncasecmp(name, PREFIX, sizeof PREFIX - 1) != 0) return SQLITE_NOTFOUND;
   if (strcasecmp(name, "uring_stats") == 0) {
-    args[0] = uringvfs__stats_json(options);
+    args[0] = uringvfs__stats_json(f);
     return args[0] != NULL ? SQLITE_OK : SQLITE_NOMEM;
   }
   const option *o = find_option(name);
@@ -116,7 +125,9 @@ int uringvfs__options_pragma(uringvfs_options *options, char **args) {
     int rc = set_option(options, o, value, &args[0]);
     if (rc != SQLITE_OK) return rc;
   }
-  const int number = o == &options_table[OPTION_BACKEND] ? (int)options->backend : 0;
-  args[0] = sqlite3_mprintf("%s", o->values[number]);
+  if (o == &options_table[OPTION_READAHEAD])
+    args[0] = sqlite3_mprintf("%u", options->readahead);
+  else
+    args[0] = sqlite3_mprintf("%s", o->values[o == &options_table[OPTION_BACKEND] ? (int)options->backend : 0]);
   return args[0] != NULL ? SQLITE_OK : SQLITE_NOMEM;
 }

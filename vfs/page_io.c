@@ -16,12 +16,6 @@
 
 rt_pool *uringvfs__pool;
 
-/* One operation, and what the parent answered if it took the inline way. */
-typedef struct page_op {
-  rt_op op;
-  int parent_rc;
-} page_op;
-
 /* What the options say for this file. Whatever the routing is about to ask for is looked up, but not for a lone operation of `auto`: it goes
 ** inline in any case, and a connection that only reads and commits little does without all of this. */
 static rt_backend_choice backend_of(uringvfs_file *f, bool lone) {
@@ -44,14 +38,24 @@ static int parent_write(sqlite3_file *parent, const rt_op *op) {
   return rc;
 }
 
+static int parent_read(sqlite3_file *parent, const rt_op *op) {
+  if (op->length <= URINGVFS_PARENT_MAX_BYTES)
+    return parent->pMethods->xRead(parent, op->buf, (int)op->length, (sqlite3_int64)op->offset);
+  int rc = SQLITE_OK;
+  for (uint64_t done = 0; rc == SQLITE_OK && done < op->length; done += URINGVFS_PARENT_MAX_BYTES) {
+    const uint64_t left = op->length - done;
+    const int amount = (int)(left < URINGVFS_PARENT_MAX_BYTES ? left : URINGVFS_PARENT_MAX_BYTES);
+    rc = parent->pMethods->xRead(parent, (char *)op->buf + done, amount, (sqlite3_int64)(op->offset + done));
+  }
+  return rc;
+}
+
 /* The inline way. The runtime sees an error number; the code that SQLite gets is kept beside the operation. */
 int64_t uringvfs__inline_operation(rt_op *op) {
-  page_op *p = uringvfs__container(op, page_op, op);
+  uringvfs_page_op *p = uringvfs__container(op, uringvfs_page_op, op);
   sqlite3_file *parent = uringvfs__container(op->file, uringvfs_file, io)->parent;
   switch (rt_kind_of(&op->c)) {
-  case RT_READ:
-    p->parent_rc = parent->pMethods->xRead(parent, op->buf, (int)op->length, (sqlite3_int64)op->offset);
-    break;
+  case RT_READ: p->parent_rc = parent_read(parent, op); break;
   case RT_WRITE: p->parent_rc = parent_write(parent, op); break;
   case RT_FDATASYNC: p->parent_rc = parent->pMethods->xSync(parent, (int)op->flags); break;
   default: return -EOPNOTSUPP;
@@ -64,7 +68,7 @@ int64_t uringvfs__inline_operation(rt_op *op) {
 /* ---- a lone operation ---- */
 
 typedef struct lone_machine {
-  page_op io;
+  uringvfs_page_op io;
   rt_loop *loop;
   enum { LONE_SUBMIT, LONE_WAIT } state;
 } lone_machine;
@@ -92,7 +96,7 @@ static int lone_run(uringvfs_file *f, lone_machine *m, rt_backend_choice backend
 }
 
 /* The SQLITE_ code of an operation that ended with `error`. */
-static int page_op_code(uringvfs_file *f, const page_op *p, int error) {
+static int page_op_code(uringvfs_file *f, const uringvfs_page_op *p, int error) {
   const rt_op *op = &p->op;
   const rt_kind kind = rt_kind_of(&op->c);
   if (error == 0) return SQLITE_OK;
@@ -116,7 +120,7 @@ int uringvfs__read(uringvfs_file *f, void *data, int amount, sqlite3_int64 offse
 ** The kernel's worker threads do not deliver SIGXFSZ, which ends a process that goes above RLIMIT_FSIZE and does not ignore it. The
 ** parent's write raises it, or fails in its own way.
 */
-static int above_limit(uringvfs_file *f, page_op *p, int error) {
+static int above_limit(uringvfs_file *f, uringvfs_page_op *p, int error) {
   if (error != -EFBIG || p->parent_rc != SQLITE_OK) return error;
   p->parent_rc = parent_write(f->parent, &p->op);
   return p->parent_rc == SQLITE_OK ? 0 : error;
@@ -152,17 +156,27 @@ int uringvfs__sync(uringvfs_file *f, int flags) {
   return page_op_code(f, &m.io, error);
 }
 
-/* ---- a write and its sync, one group ---- */
+/* ---- several operations, one group ---- */
 
-typedef struct write_group {
-  page_op write, sync;
+typedef struct group_machine {
   rt_group group;
   rt_loop *loop;
   enum { GROUP_SUBMIT, GROUP_WAIT } state;
-} write_group;
+} group_machine;
 
-static rt_result write_group_step(void *arg) {
-  write_group *m = arg;
+static void group_init(group_machine *m) {
+  m->state = GROUP_SUBMIT;
+  rt_group_init(&m->group, RT_ALL, NULL, NULL);
+}
+
+static void group_add(group_machine *m, uringvfs_page_op *p) {
+  int added = rt_group_add(&m->group, &p->op.c);
+  assert(added == 0);
+  (void)added;
+}
+
+static rt_result group_step(void *arg) {
+  group_machine *m = arg;
   if (m->state == GROUP_SUBMIT) {
     m->state = GROUP_WAIT;
     rt_submit_group(m->loop, &m->group);
@@ -170,29 +184,36 @@ static rt_result write_group_step(void *arg) {
   return rt_await(&m->group.c);
 }
 
+/* The group's own result says little: the caller looks at each of the operations. */
+static void group_run(group_machine *m, rt_backend_choice backend, const rt_file *io, const rt_work *work) {
+  m->loop = rt_pool_lease(uringvfs__pool, backend, io, work);
+  (void)uringvfs__run(m->loop, group_step, m);
+  rt_pool_release(uringvfs__pool, m->loop);
+}
+
+/* ---- a write and its sync, one group ---- */
+
 int uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool *sync,
                           int *sync_rc) {
   const rt_backend_choice backend = backend_of(f, false);
   const rt_work work = {.kind = RT_WRITE, .sync = *sync, .count = 1, .bytes = amount};
   /* Inline the sync would be a call of its own anyway: that can wait until SQLite asks for it. */
   *sync = *sync && rt_route_ring(backend, &f->io, &work);
-  write_group m;
+  struct {
+    uringvfs_page_op write, sync;
+    group_machine group;
+  } m;
   memset(&m, 0, sizeof m);
-  m.state = GROUP_SUBMIT;
-  rt_group_init(&m.group, RT_ALL, NULL, NULL);
+  group_init(&m.group);
   rt_prep_write(&m.write.op, &f->io, data, amount, offset);
-  int added = rt_group_add(&m.group, &m.write.op.c);
+  group_add(&m.group, &m.write);
   if (*sync) {
     rt_prep_fdatasync(&m.sync.op, &f->io);
     m.sync.op.flags = SQLITE_SYNC_NORMAL;
     rt_order_after(&m.sync.op, &m.write.op);
-    added |= rt_group_add(&m.group, &m.sync.op.c);
+    group_add(&m.group, &m.sync);
   }
-  assert(added == 0);
-  (void)added;
-  m.loop = rt_pool_lease(uringvfs__pool, backend, &f->io, &work);
-  (void)uringvfs__run(m.loop, write_group_step, &m); /* each child's own result is looked at below */
-  rt_pool_release(uringvfs__pool, m.loop);
+  group_run(&m.group, backend, &f->io, &work);
 
   const int error = rt_error(&m.write.op.c);
   const int rc = page_op_code(f, &m.write, above_limit(f, &m.write, error));
@@ -203,4 +224,30 @@ int uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, u
     *sync_rc = page_op_code(f, &m.sync, sync_error);
   }
   return rc;
+}
+
+/* ---- reads, one group ---- */
+
+bool uringvfs__reads_take_ring(uringvfs_file *database, unsigned count) {
+  const rt_work work = {.kind = RT_READ, .count = count, .bytes = 0};
+  return rt_route_ring(backend_of(database, false), &database->io, &work);
+}
+
+void uringvfs__read_batch(uringvfs_file *database, uringvfs_page_op *ops, unsigned count) {
+  const rt_backend_choice backend = backend_of(database, false);
+  if (database->wal != NULL) (void)backend_of(database->wal, false);
+  rt_work work = {.kind = RT_READ, .count = count};
+  group_machine m;
+  group_init(&m);
+  for (unsigned i = 0; i < count; i++) {
+    ops[i].parent_rc = SQLITE_OK;
+    work.bytes += ops[i].op.length;
+    group_add(&m, &ops[i]);
+  }
+  group_run(&m, backend, &database->io, &work);
+}
+
+/* After a short read the parent has filled the rest with zeros. */
+bool uringvfs__read_is_whole(const uringvfs_page_op *op) {
+  return rt_succeeded(&op->op.c) && op->parent_rc == SQLITE_OK && rt_bytes(&op->op.c) == op->op.length;
 }

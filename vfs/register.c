@@ -53,9 +53,11 @@ static void tell_about_missing_ring(void) {
 /* Before the parent opens anything: a wrong option must not leave a new empty file behind. */
 static int prepare_database(uringvfs_file *f, int flags) {
   f->role = URINGVFS_DATABASE;
-  f->options.backend = URINGVFS_DEFAULT_BACKEND;
+  f->options = (uringvfs_options){.backend = URINGVFS_DEFAULT_BACKEND, .readahead = URINGVFS_READAHEAD_DEFAULT};
   /* Without SQLITE_OPEN_URI no parameters follow the name (os_unix.c, fillInUnixFile). */
-  int rc = (flags & SQLITE_OPEN_URI) ? uringvfs__options_from_uri(f->name, &f->options) : SQLITE_OK;
+  const bool parameters = (flags & SQLITE_OPEN_URI) != 0;
+  int rc = parameters ? uringvfs__options_from_uri(f->name, &f->options) : SQLITE_OK;
+  f->immutable = parameters && sqlite3_uri_boolean(f->name, "immutable", 0);
   if (rc == SQLITE_OK && f->options.backend == RT_BACKEND_AUTO) tell_about_missing_ring();
   return rc;
 }
@@ -64,7 +66,9 @@ static int prepare_database(uringvfs_file *f, int flags) {
 static void link_wal(uringvfs_file *f) {
   f->role = URINGVFS_WAL;
   f->database = uringvfs__database_of_wal(f->name);
-  if (f->database != NULL) f->database->wal = f;
+  if (f->database == NULL) return;
+  f->database->wal = f;
+  uringvfs__readahead_locks_changed(f->database); /* this is WAL mode */
 }
 
 static int uring_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags, int *out_flags) {
@@ -75,6 +79,7 @@ static int uring_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *fil
   f->parent = (sqlite3_file *)(f + 1);
   f->parent->pMethods = NULL;
   f->name = name;
+  f->read_mark = -1;
   f->generation = atomic_load_explicit(&uringvfs__process_generation, memory_order_relaxed);
 
   uringvfs__fork_close_inherited();
@@ -98,7 +103,10 @@ static int uring_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *fil
     /* A WAL is not asked later whether its name still leads to it: HAS_MOVED is blind for it (os_unix.c, fileHasMoved). */
     if (f->role == URINGVFS_WAL) uringvfs__inode_find(f);
   }
-  if (f->role == URINGVFS_DATABASE) uringvfs__databases_add(f);
+  if (f->role == URINGVFS_DATABASE) {
+    uringvfs__databases_add(f);
+    uringvfs__readahead_locks_changed(f);
+  }
   uringvfs__file_set_methods(f);
   return SQLITE_OK;
 }

@@ -1,7 +1,7 @@
 /*
 ** stats.c - PRAGMA uring_stats: the process's counters as a JSON object.
 */
-#include "internal.h"
+#include "readahead.h"
 
 #include <string.h>
 
@@ -13,20 +13,24 @@ void uringvfs__count_wal_batch(uint64_t bytes, uint64_t frames) {
   atomic_fetch_add_explicit(&wal_batch_bytes, bytes, memory_order_relaxed);
 }
 
-char *uringvfs__stats_json(const uringvfs_options *options) {
+char *uringvfs__stats_json(uringvfs_file *f) {
   rt_stats s;
+  uringvfs_readahead_stats ahead;
   char text[128];
   /* A connection that does without rings does not ask the kernel for one: that may be what it was told to avoid. */
-  const bool unused = options->backend == RT_BACKEND_SYNC;
+  const bool unused = f->options.backend == RT_BACKEND_SYNC;
   const int unavailable = unused ? 0 : uringvfs__ring_unavailable();
   rt_stats_read(&s);
+  uringvfs__readahead_stats(f, &ahead);
   return sqlite3_mprintf(
       "{\"vfs_version\":\"%s\",\"backend\":\"%s\",\"ring\":\"%s\","
       "\"enters\":%llu,\"rings\":%llu,\"direct_opens\":%llu,\"batches\":%llu,\"batch_ops\":%llu,"
       "\"reads\":%llu,\"reads_inline\":%llu,\"writes\":%llu,\"writes_inline\":%llu,\"syncs\":%llu,\"syncs_inline\":%"
       "llu,"
-      "\"resumed\":%llu,\"redone\":%llu,\"wal_batches\":%llu,\"wal_batch_frames\":%llu,\"wal_batch_bytes\":%llu}",
-      URINGVFS_VERSION, uringvfs__backend_name(options->backend),
+      "\"resumed\":%llu,\"redone\":%llu,\"wal_batches\":%llu,\"wal_batch_frames\":%llu,\"wal_batch_bytes\":%llu,"
+      "\"readahead_issued\":%llu,\"readahead_used\":%llu,\"readahead_wasted\":%llu,\"readahead_batches\":%llu,"
+      "\"readahead_deepest\":%llu}",
+      URINGVFS_VERSION, uringvfs__backend_name(f->options.backend),
       unused             ? "not used"
       : unavailable == 0 ? "available"
                          : uringvfs__ring_unavailable_text(unavailable, text, sizeof text),
@@ -34,5 +38,6 @@ char *uringvfs__stats_json(const uringvfs_options *options) {
       s.inline_ops[RT_WRITE], s.ops[RT_FDATASYNC], s.inline_ops[RT_FDATASYNC], s.resumed, s.redone,
       (unsigned long long)atomic_load_explicit(&wal_batches, memory_order_relaxed),
       (unsigned long long)atomic_load_explicit(&wal_batch_frames, memory_order_relaxed),
-      (unsigned long long)atomic_load_explicit(&wal_batch_bytes, memory_order_relaxed));
+      (unsigned long long)atomic_load_explicit(&wal_batch_bytes, memory_order_relaxed), ahead.issued, ahead.used,
+      ahead.wasted, ahead.batches, ahead.deepest);
 }

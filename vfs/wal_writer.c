@@ -29,41 +29,9 @@
 */
 #include "internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#define WAL_HEADER_BYTES       32
-#define WAL_FRAME_HEADER_BYTES 24
-
-/* ---- buffers ----
-** Process-wide, since only the holder of a write lock needs one. A few are kept, others go back to the system. */
-
-#define SPARE_BUFFERS 4
-
-static pthread_mutex_t spare_mutex = PTHREAD_MUTEX_INITIALIZER;
-static uint8_t *spare[SPARE_BUFFERS];
-static unsigned spare_count;
-
-static uint8_t *buffer_get(void) {
-  uint8_t *buffer = NULL;
-  pthread_mutex_lock(&spare_mutex);
-  if (spare_count > 0) buffer = spare[--spare_count];
-  pthread_mutex_unlock(&spare_mutex);
-  return buffer != NULL ? buffer : malloc(URINGVFS_WAL_BUFFER_BYTES);
-}
-
-static void buffer_put(uint8_t *buffer) {
-  pthread_mutex_lock(&spare_mutex);
-  if (spare_count < SPARE_BUFFERS) {
-    spare[spare_count++] = buffer;
-    buffer = NULL;
-  }
-  pthread_mutex_unlock(&spare_mutex);
-  free(buffer);
-}
-
-void uringvfs__wal_before_fork(void) { pthread_mutex_lock(&spare_mutex); }
-void uringvfs__wal_after_fork(void) { pthread_mutex_unlock(&spare_mutex); }
+#define WAL_HEADER_BYTES 32
 
 /* ---- pending bytes ---- */
 
@@ -104,7 +72,7 @@ void uringvfs__wal_tenure_ends(uringvfs_file *wal) {
   w->touched = false;
   w->synced_by_group = false; /* others may write from here on */
   w->length = w->frames = 0;
-  if (w->buffer != NULL) buffer_put(w->buffer);
+  if (w->buffer != NULL) uringvfs__block_put(w->buffer);
   w->buffer = NULL;
 }
 
@@ -112,26 +80,26 @@ void uringvfs__wal_tenure_ends(uringvfs_file *wal) {
 static int place(uringvfs_file *wal, const void *data, uint32_t amount, uint64_t offset) {
   uringvfs_wal_writer *w = &wal->writer;
   bool joins = w->length > 0 && offset >= w->start && offset <= pending_end(w);
-  if (joins && offset + amount > w->start + URINGVFS_WAL_BUFFER_BYTES) {
+  if (joins && offset + amount > w->start + URINGVFS_BLOCK_BYTES) {
     int rc = flush(wal, false);
     if (rc != SQLITE_OK) return rc;
     joins = false;
   } else if (!joins && w->length > 0) {
     /* A page of an earlier frame that was spilled and dirtied again goes to its place. A header says that frames
     ** are appended elsewhere (a savepoint was rolled back): collect there. */
-    if (amount == WAL_FRAME_HEADER_BYTES || overlaps_pending(w, offset, amount)) {
+    if (amount == URINGVFS_WAL_FRAME_HEADER_BYTES || overlaps_pending(w, offset, amount)) {
       int rc = flush(wal, false);
       if (rc != SQLITE_OK) return rc;
     } else {
       return uringvfs__write(wal, data, (int)amount, (sqlite3_int64)offset);
     }
   }
-  if (w->buffer == NULL) w->buffer = buffer_get();
-  if (w->buffer == NULL || amount > URINGVFS_WAL_BUFFER_BYTES)
+  if (w->buffer == NULL) w->buffer = uringvfs__block_get();
+  if (w->buffer == NULL || amount > URINGVFS_BLOCK_BYTES)
     return uringvfs__write(wal, data, (int)amount, (sqlite3_int64)offset);
   if (!joins) w->start = offset;
   memcpy(w->buffer + (offset - w->start), data, amount);
-  if (amount == WAL_FRAME_HEADER_BYTES) w->frames++;
+  if (amount == URINGVFS_WAL_FRAME_HEADER_BYTES) w->frames++;
   if (offset + amount > pending_end(w)) w->length = (uint32_t)(offset + amount - w->start);
   return SQLITE_OK;
 }
@@ -140,7 +108,7 @@ static int place(uringvfs_file *wal, const void *data, uint32_t amount, uint64_t
 ** 24 bytes to a WAL before the first commit frame of a transaction. */
 static bool is_commit_header(const void *data, uint32_t amount) {
   static const uint8_t zero[4];
-  return amount == WAL_FRAME_HEADER_BYTES && memcmp((const uint8_t *)data + 4, zero, 4) != 0;
+  return amount == URINGVFS_WAL_FRAME_HEADER_BYTES && memcmp((const uint8_t *)data + 4, zero, 4) != 0;
 }
 
 /* The commit frame is complete. */
@@ -164,6 +132,7 @@ int uringvfs__wal_write(uringvfs_file *wal, const void *data, int amount, sqlite
   const uint64_t at = (uint64_t)offset;
   w->touched = true;
   w->synced_by_group = false;
+  if (wal->database != NULL) uringvfs__readahead_written(wal->database, true, offset, amount);
   /* Without a link to the database file nobody tells when a transaction ends. */
   if (w->state == URINGVFS_WAL_THROUGH || wal->database == NULL || at < WAL_HEADER_BYTES)
     return write_through(wal, data, bytes, at);
@@ -185,7 +154,8 @@ int uringvfs__wal_read(uringvfs_file *wal, void *data, int amount, sqlite3_int64
     int rc = flush(wal, false);
     if (rc != SQLITE_OK) return rc;
   }
-  return uringvfs__read(wal, data, amount, offset);
+  return wal->database != NULL ? uringvfs__readahead_read(wal->database, wal, data, amount, offset)
+                               : uringvfs__read(wal, data, amount, offset);
 }
 
 int uringvfs__wal_sync(uringvfs_file *wal, int flags) {

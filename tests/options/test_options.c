@@ -120,8 +120,8 @@ static const struct {
     {"uring_lock", "exclusive", "exclusive", "uring_lock|shared"},
     {"uring_lock", "share", "share", "uring_lock|shared"},
     {"uring_lock", "none", "none", "uring_lock|shared"},
-    {"uring_readahead", "1", "1", "uring_readahead|not available yet|0"},
-    {"uring_readahead", "64", "64", "uring_readahead|not available yet|0"},
+    {"uring_readahead", "121", "121", "uring_readahead|0 to 120"},
+    {"uring_readahead", "1000", "1000", "uring_readahead|0 to 120"},
     {"uring_readahead", "4294967296", "4294967296", "uring_readahead|0"},
     {"uring_readahead", "99999999999999999999999999", "99999999999999999999999999", "uring_readahead|0"},
     {"uring_readahead", "", "", "uring_readahead|0"},
@@ -183,7 +183,7 @@ static void wrong_as_a_pragma(void **state) {
   assert_string_equal(text(db, "PRAGMA uring_backend", &rc), "auto");
   assert_string_equal(text(db, "PRAGMA uring_commit", &rc), "strict");
   assert_string_equal(text(db, "PRAGMA uring_lock", &rc), "shared");
-  assert_string_equal(text(db, "PRAGMA uring_readahead", &rc), "0");
+  assert_string_equal(text(db, "PRAGMA uring_readahead", &rc), "64");
   assert_int_equal(sqlite3_exec(db, "INSERT INTO t VALUES(1)", NULL, NULL, NULL), SQLITE_OK);
   sqlite3_close(db);
   unlink(path("t.db"));
@@ -237,7 +237,9 @@ static void right_in_a_uri(void **state) {
       {"", "uring_backend", "auto"},
       {"", "uring_commit", "strict"},
       {"", "uring_lock", "shared"},
-      {"", "uring_readahead", "0"},
+      {"", "uring_readahead", "64"},
+      {"uring_readahead=120", "uring_readahead", "120"},
+      {"uring_readahead=1", "uring_readahead", "1"},
       {"uring_backend=auto", "uring_backend", "auto"},
       {"uring_backend=sync", "uring_backend", "sync"},
       {"uring_backend=uring", "uring_backend", "uring"},

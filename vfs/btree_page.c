@@ -1,0 +1,61 @@
+/*
+** btree_page.c - what the pages of a b-tree say about other pages.
+**
+** The layout is that of https://www.sqlite.org/fileformat2.html (btreeInt.h). The bytes come from a file that anybody may have
+** written, and may be torn or stale besides: every offset is checked, and whoever uses an answer treats it as a guess.
+*/
+#include "internal.h"
+
+#include <string.h>
+
+enum {
+  HEADER_BYTES = 100, /* of the file, before the b-tree header of page 1 */
+  INTERIOR_INDEX = 0x02,
+  INTERIOR_TABLE = 0x05,
+  LEAF_INDEX = 0x0a,
+  LEAF_TABLE = 0x0d
+};
+
+static uint32_t get16(const uint8_t *p) { return (uint32_t)p[0] << 8 | p[1]; }
+static uint32_t get32(const uint8_t *p) { return get16(p) << 16 | get16(p + 2); }
+
+bool uringvfs__page_format(const uint8_t *page1, uint32_t amount, uringvfs_page_format *format) {
+  if (amount < HEADER_BYTES || memcmp(page1, "SQLite format 3", 16) != 0) return false;
+  const uint32_t field = get16(page1 + 16), page_size = field == 1 ? 65536 : field, reserved = page1[20];
+  if (page_size < 512 || (page_size & (page_size - 1)) != 0 || page_size - reserved < 480) return false;
+  *format = (uringvfs_page_format){page_size, page_size - reserved};
+  return true;
+}
+
+uringvfs_page_kind uringvfs__page_kind(const uint8_t *page, uint32_t pgno) {
+  switch (page[pgno == 1 ? HEADER_BYTES : 0]) {
+  case INTERIOR_INDEX:
+  case INTERIOR_TABLE: return URINGVFS_PAGE_INTERIOR;
+  case LEAF_INDEX: return URINGVFS_PAGE_LEAF_INDEX;
+  case LEAF_TABLE: return URINGVFS_PAGE_LEAF_TABLE;
+  default: return URINGVFS_PAGE_OTHER;
+  }
+}
+
+bool uringvfs__page_cells(const uint8_t *page, uint32_t pgno, const uringvfs_page_format *format, uringvfs_cells *c) {
+  const uint32_t start = pgno == 1 ? HEADER_BYTES : 0;
+  const uringvfs_page_kind kind = uringvfs__page_kind(page, pgno);
+  if (kind == URINGVFS_PAGE_OTHER) return false;
+  c->page = page;
+  c->usable = format->usable;
+  c->pointers = start + (kind == URINGVFS_PAGE_INTERIOR ? 12 : 8);
+  c->count = get16(page + start + 3);
+  return c->pointers + 2 * c->count <= c->usable;
+}
+
+/* The cell, at least `least` bytes long; NULL if its pointer is no good. */
+static const uint8_t *cell_at(const uringvfs_cells *c, unsigned i, uint32_t least) {
+  const uint32_t offset = get16(c->page + c->pointers + 2 * i);
+  return offset >= c->pointers + 2 * c->count && offset + least <= c->usable ? c->page + offset : NULL;
+}
+
+uint32_t uringvfs__page_child(const uringvfs_cells *c, unsigned i) {
+  if (i == c->count) return get32(c->page + c->pointers - 4); /* the right-most one is in the header */
+  const uint8_t *cell = cell_at(c, i, 4);
+  return cell != NULL ? get32(cell) : 0;
+}
