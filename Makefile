@@ -95,7 +95,9 @@ test_bin := $(test_src:%.c=$(BUILD)/%)
 prog_bin = $(patsubst %.c,$(BUILD)/%,$(filter-out $(if $(have_fuse),,%faultfs.c %_fuse.c),$(prog_src)))
 preload_so := $(preload_src:%.c=$(BUILD)/%.so)
 shared_obj := $(shared_src:%.c=$(BUILD)/%.o)
-demo_bin := $(demo_src:%.c=$(BUILD)/%)
+demo_bin := $(demo_src:%.c=$(BUILD)/%) $(BUILD)/demo/bench/bench
+demo_common_obj := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard demo/common/*.c)))
+bench_obj := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard demo/bench/*.c)))
 have_fuse = $(call memo,have_fuse,$(PKG_CONFIG) --exists fuse3 && echo yes)
 
 extension := $(BUILD)/uringvfs.so
@@ -107,7 +109,7 @@ products := $(runtime_library) $(library) $(shared_library) $(extension) $(BUILD
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check check-valgrind check-sqlite check-crash tests demo compare install uninstall clean format lint help force
+.PHONY: all deps check check-valgrind check-sqlite check-crash tests demo compare bench install uninstall clean format lint help force
 
 all: $(products)
 
@@ -157,7 +159,7 @@ $(BUILD)/tests/%_fuse.o $(BUILD)/tests/%faultfs.o: test_flags += $(FUSE_CFLAGS)
 $(BUILD)/tests/%.o: tests/%.c $(needs)
 	$(call compile,$(test_flags))
 $(BUILD)/demo/%.o: demo/%.c $(needs)
-	$(call compile,$(test_flags))
+	$(call compile,-Idemo $(test_flags))
 
 # ---- Linking ----------------------------------------------------------------------------------------------------------
 
@@ -204,9 +206,10 @@ $(preload_so): $(BUILD)/%.so: $(BUILD)/%.o
 	$(Q)$(CC) $(all_ldflags) -shared -o $@ $< -ldl
 $(preload_so:.so=.o): all_cflags += -fvisibility=default
 
-$(demo_bin): $(BUILD)/%: $(BUILD)/%.o $(library)
+$(BUILD)/demo/bench/bench: $(bench_obj)
+$(demo_bin): $(BUILD)/%: $(BUILD)/%.o $(demo_common_obj) $(library)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(all_ldflags) -o $@ $(filter %.o %.a,$^) -Wl,--as-needed $(SQLITE_LIBS) $(URING_LIBS) -lm
+	$(Q)$(CC) $(all_ldflags) -o $@ $(filter %.o,$^) $(filter %.a,$^) -Wl,--as-needed $(SQLITE_LIBS) $(URING_LIBS) -lm
 
 -include $(shell find $(BUILD)/runtime $(BUILD)/vfs $(BUILD)/ext $(BUILD)/loadable $(BUILD)/tests $(BUILD)/demo \
   -name '*.d' 2>/dev/null)
@@ -245,6 +248,9 @@ demo: all $(demo_bin)
 
 compare: all $(BUILD)/demo/compare
 	$(Q)BUILD='$(BUILD)' demo/compare.sh $(ARGS)
+
+bench: all $(BUILD)/demo/bench/bench
+	$(Q)BUILD='$(BUILD)' demo/bench.sh $(ARGS)
 
 # ---- Installing ---------------------------------------------------------------------------------------------------------
 
@@ -330,8 +336,8 @@ $(BUILD)/lint/ext/%.ok: ext/%.c $(tidy_needs)
 $(BUILD)/lint/tests/%_fuse.ok $(BUILD)/lint/tests/%faultfs.ok: test_flags += $(FUSE_CFLAGS)
 $(BUILD)/lint/tests/%.ok: tests/%.c $(tidy_needs)
 	$(call tidy,$(test_flags))
-$(BUILD)/lint/demo/%.ok: demo/%.c $(tidy_needs)
-	$(call tidy,$(test_flags))
+$(BUILD)/lint/demo/%.ok: demo/%.c $(tidy_needs) $(wildcard demo/*/*.h)
+	$(call tidy,-Idemo $(test_flags))
 
 lint-sources:
 	@for layer in 'runtime $(runtime_src)' 'vfs $(vfs_src)' 'ext $(ext_src)' 'tests $(tests_all_c)'; do \
@@ -358,6 +364,7 @@ help:
 	@echo 'make check-crash      power cuts at every point of recorded workloads (CRASH_IMAGES=100000), and planted bugs'
 	@echo 'make demo             store real files through both VFSs and compare'
 	@echo 'make compare          single operations on both VFSs: reads, commits, open and close (ARGS=--help)'
+	@echo 'make bench            whole workloads, cold and warm, on several VFSs beside the limit of the device (ARGS=--help)'
 	@echo 'make install          to PREFIX (/usr/local) below DESTDIR; make uninstall removes the same files'
 	@echo 'make format | lint    clang-format in place | clang-format, clang-tidy and cppcheck as a check'
 	@echo 'make clean            remove build/'

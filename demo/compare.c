@@ -13,17 +13,16 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <sqlite3.h>
 
+#include "common/common.h"
 #include "uringvfs.h"
 
 enum {
@@ -34,7 +33,6 @@ enum {
   LARGE_ROWS = 8000,
   LARGE_PAGES = 200, /* pages of a large transaction */
   SMALL_BYTES = 100,
-  MAX_PAIRS = 1000,
   FILES = 4,           /* database, -wal, -shm, -journal */
   MAX_SLICE = 2000000, /* operations */
 };
@@ -46,8 +44,8 @@ typedef struct side {
   sqlite3 *db;
   sqlite3 *keeper; /* open-shared: keeps the database open */
   sqlite3_stmt *stmt;
-  uint64_t random;
-  int64_t done; /* operations since the set-up */
+  uint64_t random; /* starts alike on both sides */
+  int64_t done;    /* operations since the set-up */
 
   uint32_t *latency_ns;
   size_t latencies, latency_capacity;
@@ -64,38 +62,6 @@ typedef struct workload {
   void (*verify)(side *);
 } workload;
 
-static const char *progname;
-
-__attribute__((noreturn, format(printf, 1, 2))) static void die(const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  fprintf(stderr, "%s: ", progname);
-  vfprintf(stderr, format, args);
-  fputc('\n', stderr);
-  va_end(args);
-  exit(1);
-}
-
-static void on_log(void *unused, int code, const char *message) {
-  (void)unused;
-  if (code != SQLITE_NOTICE_RECOVER_WAL) fprintf(stderr, "\n%s: sqlite (%d): %s\n", progname, code, message);
-}
-
-/* ---- SQLite, short ------------------------------------------------------------------------------------------- */
-
-static void check(sqlite3 *db, int rc, const char *what) {
-  if (rc != SQLITE_OK && rc != SQLITE_DONE && rc != SQLITE_ROW)
-    die("%s: %s (%d)", what, db ? sqlite3_errmsg(db) : sqlite3_errstr(rc), rc);
-}
-
-static void run(sqlite3 *db, const char *sql) { check(db, sqlite3_exec(db, sql, NULL, NULL, NULL), sql); }
-
-static sqlite3_stmt *prepare(sqlite3 *db, const char *sql) {
-  sqlite3_stmt *stmt = NULL;
-  check(db, sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL), sql);
-  return stmt;
-}
-
 static sqlite3 *open_db(const side *s) {
   sqlite3 *db = NULL;
   int rc = sqlite3_open_v2(s->uri, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, NULL);
@@ -103,27 +69,7 @@ static sqlite3 *open_db(const side *s) {
   return db;
 }
 
-static void close_db(sqlite3 **db) {
-  check(*db, sqlite3_close(*db), "close");
-  *db = NULL;
-}
-
-static int64_t query_int(sqlite3 *db, const char *sql) {
-  sqlite3_stmt *stmt = prepare(db, sql);
-  check(db, sqlite3_step(stmt), sql);
-  int64_t value = sqlite3_column_int64(stmt, 0);
-  check(db, sqlite3_finalize(stmt), sql);
-  return value;
-}
-
 /* ---- Workloads ----------------------------------------------------------------------------------------------- */
-
-static uint64_t next_random(side *s) { /* xorshift64*: the same sequence on both sides */
-  s->random ^= s->random >> 12;
-  s->random ^= s->random << 25;
-  s->random ^= s->random >> 27;
-  return s->random * 2685821657736338717U;
-}
 
 /* A table with a row of ROW_BYTES on each page, and closed again: nothing of it is in a WAL or in SQLite's cache. */
 static void make_rows(side *s, int rows, const char *journal_mode) {
@@ -155,7 +101,7 @@ static void begin_read(side *s) { run(s->db, "BEGIN"); }
 static void end_read(side *s) { run(s->db, "COMMIT"); }
 
 static void op_read(side *s) {
-  int64_t id = (int64_t)(next_random(s) % READ_ROWS) + 1;
+  int64_t id = (int64_t)(next_random(&s->random) % READ_ROWS) + 1;
   check(s->db, sqlite3_bind_int64(s->stmt, 1, id), "bind");
   int rc = sqlite3_step(s->stmt);
   check(s->db, rc, "read");
@@ -201,7 +147,7 @@ static void setup_large_full(side *s) { setup_large(s, "PRAGMA synchronous = ful
 static void setup_large_normal(side *s) { setup_large(s, "PRAGMA synchronous = normal"); }
 
 static void op_large(side *s) {
-  int64_t first = (int64_t)(next_random(s) % (LARGE_ROWS - LARGE_PAGES)) + 1;
+  int64_t first = (int64_t)(next_random(&s->random) % (LARGE_ROWS - LARGE_PAGES)) + 1;
   check(s->db, sqlite3_bind_int64(s->stmt, 1, first), "bind");
   check(s->db, sqlite3_bind_int64(s->stmt, 2, first + LARGE_PAGES - 1), "bind");
   check(s->db, sqlite3_step(s->stmt), "update");
@@ -251,31 +197,13 @@ enum { WORKLOADS = sizeof workloads / sizeof *workloads };
 
 /* ---- Measuring ------------------------------------------------------------------------------------------------ */
 
-static double clock_ns(clockid_t id) {
-  struct timespec t;
-  clock_gettime(id, &t);
-  return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
-}
-
 static void record(side *s, double ns) {
   if (s->latencies == s->latency_capacity) {
     s->latency_capacity = s->latency_capacity ? 2 * s->latency_capacity : 4096;
     s->latency_ns = realloc(s->latency_ns, s->latency_capacity * sizeof *s->latency_ns);
     if (!s->latency_ns) die("out of memory");
   }
-  s->latency_ns[s->latencies++] = ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX;
-}
-
-static int by_u32(const void *a, const void *b) {
-  uint32_t x = *(const uint32_t *)a;
-  uint32_t y = *(const uint32_t *)b;
-  return (x > y) - (x < y);
-}
-
-static double percentile_ns(uint32_t *latency_ns, size_t count, unsigned percent) {
-  qsort(latency_ns, count, sizeof *latency_ns, by_u32);
-  size_t place = count * percent / 100;
-  return latency_ns[place < count ? place : count - 1];
+  s->latency_ns[s->latencies++] = clamp_ns(ns);
 }
 
 /* Runs operations until there are `count` of them or, with count 0, until `seconds` have passed. */
@@ -297,7 +225,7 @@ static int slice(const workload *w, side *s, int dir_fd, int count, double secon
   if (pair >= 0) {
     s->wall_ns[pair] = last - wall;
     s->cpu_ns[pair] = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-    s->median_ns[pair] = percentile_ns(s->latency_ns + s->latencies - n, (size_t)n, 50);
+    s->median_ns[pair] = percentile(s->latency_ns + s->latencies - n, (size_t)n, 50);
   }
   s->done += n;
   if (w->end) w->end(s);
@@ -317,33 +245,12 @@ static void finish(const workload *w, side *s) {
   if (s->keeper) close_db(&s->keeper);
   sqlite3 *db = NULL;
   check(db, sqlite3_open_v2(s->files[0], &db, SQLITE_OPEN_READWRITE, NULL), s->files[0]);
-  sqlite3_stmt *stmt = prepare(db, "PRAGMA integrity_check");
-  check(db, sqlite3_step(stmt), "integrity_check");
-  const char *answer = (const char *)sqlite3_column_text(stmt, 0);
-  if (!answer || strcmp(answer, "ok") != 0) die("%s: integrity_check: %s", s->name, answer ? answer : "NULL");
-  sqlite3_finalize(stmt);
+  check_integrity(db, s->name);
   close_db(&db);
   remove_database(s);
 }
 
 /* ---- Reporting ------------------------------------------------------------------------------------------------ */
-
-static int by_double(const void *a, const void *b) {
-  double x = *(const double *)a;
-  double y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-typedef struct spread {
-  double low, median, high;
-} spread;
-
-static spread ratios(const double *a, const double *b, int pairs) {
-  double r[MAX_PAIRS];
-  for (int i = 0; i < pairs; i++) r[i] = b[i] > 0 ? a[i] / b[i] : 0;
-  qsort(r, (size_t)pairs, sizeof *r, by_double);
-  return (spread){r[0], (r[(pairs - 1) / 2] + r[pairs / 2]) / 2, r[pairs - 1]};
-}
 
 /* Three significant digits are enough, in seven columns. */
 static void print_us(double ns) {
@@ -352,9 +259,9 @@ static void print_us(double ns) {
 }
 
 static void print_latency(side *s) {
-  print_us(percentile_ns(s->latency_ns, s->latencies, 50));
-  print_us(percentile_ns(s->latency_ns, s->latencies, 99));
-  print_us(percentile_ns(s->latency_ns, s->latencies, 100));
+  print_us(percentile(s->latency_ns, s->latencies, 50));
+  print_us(percentile(s->latency_ns, s->latencies, 99));
+  print_us(percentile(s->latency_ns, s->latencies, 100));
 }
 
 static void compare(const workload *w, side *s0, side *s1, int dir_fd, int pairs, double seconds, bool progress) {
@@ -402,30 +309,15 @@ static void usage(void) {
   for (int i = 0; i < WORKLOADS; i++) printf("  %-16s %s\n", workloads[i].name, workloads[i].what);
 }
 
-static bool listed(const char *list, const char *name) {
-  size_t length = strlen(name);
-  for (const char *p = list; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
-    if (strcspn(p, ",") == length && strncmp(p, name, length) == 0) return true;
-  return false;
-}
-
 /* Every name in the list is a workload's. */
 static void check_list(const char *list) {
   char name[64];
-  for (const char *p = list; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(p, ","), p);
+  while (list) {
+    list = next_name(list, name, sizeof name);
     int i = 0;
     while (i < WORKLOADS && strcmp(workloads[i].name, name) != 0) i++;
     if (i == WORKLOADS) die("no workload is called \"%s\"; see --help", name);
   }
-}
-
-static double number(const char *option, const char *text, double low, double high) {
-  char *end;
-  double value = strtod(text, &end);
-  if (end == text || *end || !(value >= low && value <= high))
-    die("--%s takes a number from %g to %g, not \"%s\"", option, low, high, text);
-  return value;
 }
 
 static void set_up_side(side *s, const char *name, const char *dir, const char *file) {

@@ -12,7 +12,8 @@ fail() { echo "FAILED: $*"; exit 1; }
 mkdir "$tmp/out"
 
 # shellcheck disable=SC2046
-${CC:-cc} -std=gnu11 -D_GNU_SOURCE= -O2 -Wall -Wextra -Werror -I"$root/vfs" "$root/demo/compare.c" -o "$tmp/compare" \
+${CC:-cc} -std=gnu11 -D_GNU_SOURCE= -O2 -Wall -Wextra -Werror -I"$root/vfs" "$root/demo/compare.c" \
+  "$root"/demo/common/*.c -o "$tmp/compare" \
   "$build/liburingvfs.a" $(pkg-config --cflags --libs sqlite3 liburing) -pthread
 "$tmp/compare" --dir "$tmp/out" --vfs "unix,$vfs" --pairs 1 --seconds 0.01 >"$tmp/log" 2>"$tmp/err" ||
   { cat "$tmp/log" "$tmp/err"; fail "compare"; }
