@@ -255,9 +255,23 @@ static void make_work_dir(void) {
   memcpy(work_dir, path, sizeof work_dir);
 }
 
+/* What would only fail after all the work. */
+static FILE *open_outputs(void) {
+  FILE *json = options.json ? fopen(options.json, "we") : NULL;
+  if (options.json && !json) die("%s: %s", options.json, strerror(errno));
+  if (!options.svg) return json;
+  if (options.side_count < 2) die("--svg plots ratios: give --vfs two names");
+  if (system("command -v gnuplot >/dev/null 2>&1") != 0) die("--svg needs gnuplot (Debian: gnuplot-nox)");
+  FILE *svg = fopen(options.svg, "we");
+  if (!svg) die("%s: %s", options.svg, strerror(errno));
+  fclose(svg);
+  return json;
+}
+
 int main(int argc, char **argv) {
   progname = "bench";
   parse(argc, argv);
+  FILE *json = open_outputs();
   main_pid = getpid();
   options.progress = isatty(STDERR_FILENO);
   sqlite3_config(SQLITE_CONFIG_LOG, on_log, NULL);
@@ -280,7 +294,7 @@ int main(int argc, char **argv) {
   print_header(&r);
   run_all(&r);
   print_footer(&r);
-  if (options.json) write_json(&r, options.json);
+  if (json) write_json(&r, json);
   if (options.svg) write_svg(&r, options.svg);
   for (int i = 0; i < r.outcome_count; i++) free(outcomes[i]);
   return 0;

@@ -163,7 +163,7 @@ void print_header(const report *r);
 void print_database(const database *base);
 void print_outcome(const report *r, const outcome *o);
 void print_footer(const report *r);
-void write_json(const report *r, const char *path);
+void write_json(const report *r, FILE *f); /* and closes it */
 void write_svg(const report *r, const char *path);
 
 /* ---- Families of workloads: tables that end with a NULL name ------------------------------------------------------------ */

@@ -1,0 +1,43 @@
+/*
+** preload_lie.c - wrong answers for demo/bench to find. LIE says which:
+**
+**   row     the last byte of every leaf of a table is another: the last column of the row there
+**   fewer   leaves of tables have a row less
+**   index   the last byte of every leaf of an index is another: the rowid there
+**   cached  posix_fadvise drops nothing
+**
+** Reads of whole pages by pread lie, the same for the same page each time.
+*/
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PAGE_BYTES = 4096, TABLE_LEAF = 0x0d, INDEX_LEAF = 0x0a };
+
+static bool lies(const char *what) {
+  const char *lie = getenv("LIE");
+  return lie && strcmp(lie, what) == 0;
+}
+
+static void change(unsigned char *page) {
+  if (page[0] == TABLE_LEAF && lies("row")) page[PAGE_BYTES - 1] = 0xa5;
+  if (page[0] == INDEX_LEAF && lies("index")) page[PAGE_BYTES - 1] = 0xa5;
+  if (page[0] == TABLE_LEAF && lies("fewer") && page[4] > 1) page[4]--;
+}
+
+ssize_t pread64(int fd, void *buffer, size_t bytes, off64_t offset) {
+  static ssize_t (*real)(int, void *, size_t, off64_t);
+  if (!real) *(void **)&real = dlsym(RTLD_NEXT, "pread64");
+  ssize_t n = real(fd, buffer, bytes, offset);
+  if (n == PAGE_BYTES) change(buffer);
+  return n;
+}
+
+int posix_fadvise(int fd, off_t offset, off_t bytes, int advice) {
+  static int (*real)(int, off_t, off_t, int);
+  if (!real) *(void **)&real = dlsym(RTLD_NEXT, "posix_fadvise");
+  return lies("cached") ? 0 : real(fd, offset, bytes, advice);
+}
