@@ -42,6 +42,7 @@ bool uringvfs__page_cells(const uint8_t *page, uint32_t pgno, const uringvfs_pag
   const uringvfs_page_kind kind = uringvfs__page_kind(page, pgno);
   if (kind == URINGVFS_PAGE_OTHER) return false;
   c->page = page;
+  c->table = page[start] == INTERIOR_TABLE || page[start] == LEAF_TABLE;
   c->usable = format->usable;
   c->pointers = start + (kind == URINGVFS_PAGE_INTERIOR ? 12 : 8);
   c->count = get16(page + start + 3);
@@ -58,4 +59,68 @@ uint32_t uringvfs__page_child(const uringvfs_cells *c, unsigned i) {
   if (i == c->count) return get32(c->page + c->pointers - 4); /* the right-most one is in the header */
   const uint8_t *cell = cell_at(c, i, 4);
   return cell != NULL ? get32(cell) : 0;
+}
+
+/* A variable-length integer that ends before `end`; returns its bytes, or 0 if it does not. */
+static unsigned get_varint(const uint8_t *p, const uint8_t *end, uint64_t *value) {
+  uint64_t v = 0;
+  for (unsigned i = 0; i < 9 && p + i < end; i++) {
+    if (i == 8) {
+      *value = v << 8 | p[8];
+      return 9;
+    }
+    v = v << 7 | (p[i] & 0x7f);
+    if (p[i] < 0x80) {
+      *value = v;
+      return i + 1;
+    }
+  }
+  return 0;
+}
+
+int64_t uringvfs__page_key(const uringvfs_cells *c, unsigned i) {
+  const uint8_t *cell = cell_at(c, i, 5);
+  uint64_t key = 0;
+  if (cell != NULL) (void)get_varint(cell + 4, c->page + c->usable, &key);
+  return (int64_t)key;
+}
+
+/* ---- the rowid at the end of an index record ---- */
+
+/* A value of this serial type, at the end of body, as an integer; false if it is none. */
+static bool get_integer(uint64_t type, const uint8_t *body, const uint8_t *end, int64_t *value) {
+  static const uint8_t bytes[] = {0, 1, 2, 3, 4, 6, 8};
+  if (type == 8 || type == 9) {
+    *value = (int64_t)type - 8;
+    return true;
+  }
+  if (type < 1 || type > 6 || end - body < bytes[type]) return false;
+  const uint8_t *p = end - bytes[type];
+  uint64_t v = *p & 0x80 ? UINT64_MAX : 0;
+  while (p < end) v = v << 8 | *p++;
+  *value = (int64_t)v;
+  return true;
+}
+
+/* The last value of the record from p to `end`. */
+static bool last_integer(const uint8_t *p, const uint8_t *end, int64_t *value) {
+  uint64_t header_bytes, type = 0;
+  unsigned n = get_varint(p, end, &header_bytes);
+  if (n == 0 || header_bytes > (uint64_t)(end - p) || header_bytes <= n) return false;
+  const uint8_t *body = p + header_bytes;
+  for (p += n; p < body; p += n) {
+    n = get_varint(p, body, &type);
+    if (n == 0) return false;
+  }
+  return get_integer(type, body, end, value);
+}
+
+bool uringvfs__page_rowid(const uringvfs_cells *c, unsigned i, int64_t *rowid) {
+  const uint8_t *cell = cell_at(c, i, 3), *limit = c->page + c->usable;
+  uint64_t payload;
+  if (cell == NULL) return false;
+  const unsigned n = get_varint(cell, limit, &payload);
+  /* A longer one continues on overflow pages (btreeInt.h, "maxLocal"). */
+  if (n == 0 || payload > (c->usable - 12) * 64 / 255 - 23 || payload > (uint64_t)(limit - cell - n)) return false;
+  return last_integer(cell + n, cell + n + payload, rowid);
 }

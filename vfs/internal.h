@@ -5,7 +5,8 @@
 ** file.c         the sqlite3_io_methods of every file: who answers which call
 ** wal_writer.c   collects the frames of a transaction and hands them over as one group
 ** page_io.c      the runtime operations behind xRead, xWrite and xSync
-** readahead.c    which pages to read before they are asked for, and until when they may be handed out (readahead.h)
+** readahead.c    reading ahead: until when a page may be handed out, and who is asked; readahead.h has its parts:
+**                stream.c row_lookup.c tree_map.c page_batch.c page_buffer.c
 ** btree_page.c   what the pages of a b-tree say about other pages
 ** wal_index.c    where the wal-index says that a page is
 ** blocks.c       memory of 1 MiB for a transaction
@@ -147,8 +148,9 @@ typedef enum uringvfs_page_kind {
 typedef struct uringvfs_cells {
   const uint8_t *page;
   uint32_t usable;
-  uint32_t pointers; /* offset of the array */
+  uint32_t pointers; /* offset of the array              */
   unsigned count;
+  bool table; /* of a table with rowids, not of an index */
 } uringvfs_cells;
 
 /* From the beginning of page 1. False if it is not a database's. */
@@ -158,6 +160,10 @@ uringvfs_page_kind uringvfs__page_kind(const uint8_t *page, uint32_t pgno);
 bool uringvfs__page_cells(const uint8_t *page, uint32_t pgno, const uringvfs_page_format *format, uringvfs_cells *c);
 /* Of an interior page, its child number i; there is one more than cells. 0: the page is damaged. */
 uint32_t uringvfs__page_child(const uringvfs_cells *c, unsigned i);
+/* Of a table's interior page, the largest rowid below child i. */
+int64_t uringvfs__page_key(const uringvfs_cells *c, unsigned i);
+/* Of a leaf of an index, the integer at the end of record i: the rowid, if the table has any. False: there is none on this page. */
+bool uringvfs__page_rowid(const uringvfs_cells *c, unsigned i, int64_t *rowid);
 
 /* ---- wal_index.c ---- */
 

@@ -23,9 +23,13 @@ typedef struct uringvfs_readahead_stats {
 /* What this connection (NULL: none) has done in its present transaction is included. */
 void uringvfs__readahead_stats(uringvfs_file *database, uringvfs_readahead_stats *stats);
 
-/* ---- tree_map.c: which page comes after which ---- */
+/* ---- tree_map.c: which page comes after which, and which leaf holds a row ---- */
 
-enum { URINGVFS_TREE_NODES = 64, URINGVFS_TREE_SLOTS = 4096 };
+enum {
+  URINGVFS_TREE_NODES = 512,
+  URINGVFS_TREE_SLOT_BITS = 11,
+  URINGVFS_TREE_HEAD_BITS = 8,
+};
 
 /* The position of a page among its parent's children. */
 typedef struct uringvfs_place {
@@ -34,33 +38,43 @@ typedef struct uringvfs_place {
 } uringvfs_place;
 
 typedef struct uringvfs_tree_node {
-  uint32_t pgno; /* of the interior page, 0: unused              */
+  uint32_t pgno; /* of the interior page, 0: unused                                         */
   uint32_t count;
-  uint32_t *children; /* their page numbers, in the order of the keys */
-  bool upper;         /* its children are interior pages themselves   */
-  uint16_t asked[2];  /* positions of the children last asked for     */
-  uint32_t used;      /* the map's clock when it was last of use      */
+  uint32_t *children; /* their page numbers, in the order of the keys                       */
+  int64_t *keys;      /* of a table: the largest rowid below each child but the last; or NULL */
+  uint32_t parent;    /* its page number, 0: not known                                      */
+  uint32_t used;      /* the map's clock when it was last of use                            */
+  uint16_t asked[2];  /* positions of the children last asked for                           */
+  uint16_t next;      /* in its hash chain, 0: the end                                      */
+  bool upper;         /* its children are interior pages themselves                         */
 } uringvfs_tree_node;
 
 /*
 ** Interior pages as they were when they were last seen, within a fixed budget. A hint and no more: it may be out of date, or lie.
 */
 typedef struct uringvfs_tree_map {
-  uringvfs_tree_node nodes[URINGVFS_TREE_NODES];
-  uringvfs_place slots[URINGVFS_TREE_SLOTS]; /* by page number; a later page may take the slot of an earlier one */
+  uringvfs_tree_node nodes[URINGVFS_TREE_NODES]; /* the first is never used */
+  uint16_t heads[1 << URINGVFS_TREE_HEAD_BITS];
+  uringvfs_place slots[1 << URINGVFS_TREE_SLOT_BITS];
   uint32_t clock;
-  uint32_t total; /* children of all nodes */
+  uint32_t learned; /* interior pages so far */
+  uint32_t total;   /* children of all nodes */
 } uringvfs_tree_map;
 
 /* Remembers an interior page with its children. False if it was remembered already, or memory is out. */
 bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_cells *cells);
-bool uringvfs__tree_has(uringvfs_tree_map *map, uint32_t pgno);
 bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place);
 /*
 ** The page after (direction 1) or before (-1) the one at *place, on the same level of the tree, where *place is moved to. 0: there is none, or
 ** it is not known; *interior is then the interior page that would tell, or 0.
 */
 uint32_t uringvfs__tree_step(uringvfs_tree_map *map, uringvfs_place *place, int direction, uint32_t *interior);
+/* The uppermost known interior page above a page of a table with rowids, or 0. thoroughly: by looking everywhere. */
+uint32_t uringvfs__tree_root(uringvfs_tree_map *map, uint32_t pgno, bool thoroughly);
+/* The leaf that holds the row, from a root down. 0: not known; *interior is then the interior page that would tell, or 0. */
+uint32_t uringvfs__tree_leaf(uringvfs_tree_map *map, uint32_t root, int64_t rowid, uint32_t *interior);
+/* Keeps what may be kept between transactions. */
+void uringvfs__tree_trim(uringvfs_tree_map *map);
 void uringvfs__tree_clear(uringvfs_tree_map *map);
 
 /* ---- page_buffer.c: pages read ahead ---- */
@@ -109,5 +123,104 @@ int uringvfs__buffer_find(uringvfs_page_buffer *b, bool wal, uint64_t offset);
 void uringvfs__buffer_drop(uringvfs_page_buffer *b, unsigned slot);
 /* Everything goes, the memory too. Returns how many pages nobody had asked for. */
 unsigned uringvfs__buffer_close(uringvfs_page_buffer *b);
+
+/* ---- stream.c: scans ---- */
+
+enum {
+  URINGVFS_STREAMS = 8,
+  URINGVFS_STREAM_NUMBERS = URINGVFS_STREAMS, /* pages in the order of their numbers          */
+  URINGVFS_STREAM_ROWS,                       /* the rows that the entries of an index lead to */
+  URINGVFS_STREAMS_ALL,
+
+  URINGVFS_FIRST_DEPTH = 2,  /* pages                                                              */
+  URINGVFS_MOST_CAUTION = 4, /* pages in a row more, after read-aheads that nobody wanted           */
+  URINGVFS_PATIENCE = 4      /* pages of unknown parents in a row that make a noted page worth reading */
+};
+
+typedef enum uringvfs_direction { URINGVFS_BACKWARD = -1, URINGVFS_NOWHERE, URINGVFS_FORWARD } uringvfs_direction;
+
+/* Whoever asks for pages in an order that can be foreseen. */
+typedef struct uringvfs_stream {
+  uringvfs_place place;         /* of the page asked for last                              */
+  uringvfs_direction direction; /* URINGVFS_NOWHERE: unused                                */
+  unsigned run;                 /* pages in a row                                          */
+  uint32_t next;                /* page to be asked for, 0: not known                      */
+  uint32_t learned;             /* the map's count when that was found out                 */
+  uint32_t stamp;               /* when it last moved                                      */
+  unsigned depth;               /* of the next batch                                       */
+  unsigned read_ahead, used;    /* pages of the last batch                                 */
+  bool cached;                  /* the kernel has the pages: one by one is the faster way  */
+  uint8_t untimed;              /* reads that need not be timed                            */
+  bool slow;                    /* the one timed last was                                  */
+} uringvfs_stream;
+
+/* ---- row_lookup.c: row look-ups by the entries of an index ---- */
+
+typedef struct uringvfs_row_lookup {
+  uint32_t leaf;      /* of the index, seen last; 0: none                        */
+  bool known;         /* its entries are in rowids                               */
+  unsigned followers; /* other pages asked for since                             */
+  int64_t *rowids;
+  unsigned count;
+  int next;      /* the entry whose row is expected                         */
+  int direction; /* 1, -1, or 0 before two rows were found                  */
+  uint32_t root; /* of the table                                            */
+  unsigned hits, misses;
+} uringvfs_row_lookup;
+
+struct uringvfs_readahead {
+  uringvfs_tree_map map;
+  uringvfs_page_buffer buffer;
+  uringvfs_wal_snapshot wal_frames;
+  uringvfs_stream streams[URINGVFS_STREAMS_ALL];
+  uringvfs_row_lookup rows;
+  uint32_t clock;
+  unsigned caution;
+  unsigned issued, used, wasted, batches, deepest; /* not yet in the totals */
+  /* To learn an interior page costs as much as to read it. Where only single rows are looked up it is put off. */
+  unsigned nodes_in_vain; /* learned since the last batch      */
+  uint32_t noted[4];      /* not learned, the latest first     */
+  unsigned strangers;     /* pages of unknown parents in a row */
+  unsigned patience;
+};
+
+/* Moves the stream that asked for this page. NULL: there is none, or its evidence is not enough to read ahead. */
+uringvfs_stream *uringvfs__stream_of(uringvfs_file *database, uint32_t pgno);
+
+/* SQLite has read this leaf of an index. */
+void uringvfs__rows_index_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *page);
+/* Is this page the leaf of a row that the index leads to? As uringvfs__stream_of. */
+uringvfs_stream *uringvfs__rows_of(uringvfs_file *database, uint32_t pgno);
+void uringvfs__rows_forget(uringvfs_row_lookup *rows);
+
+/* ---- page_batch.c: reading pages together ---- */
+
+/* In the order of the files. */
+typedef struct uringvfs_batch {
+  uringvfs_source sources[URINGVFS_READAHEAD_MAX + 1];
+  unsigned slots[URINGVFS_READAHEAD_MAX + 1];
+  unsigned count;
+  uint64_t database_bytes;
+} uringvfs_batch;
+
+/* Where SQLite would read the page from. */
+uringvfs_source uringvfs__source_of(const uringvfs_file *database, uint32_t pgno);
+/* The number of the page that is read here, or 0 if this is not the reading of a page. */
+uint32_t uringvfs__page_number(const uringvfs_file *database, bool wal, int amount, uint64_t offset);
+/* False: there is no such page in the database file. One that is in the buffer, or waits to be written, is left out. */
+bool uringvfs__batch_add(uringvfs_file *database, uringvfs_batch *b, uringvfs_source source);
+/* Adds what the stream will want after pgno. */
+void uringvfs__stream_predict(uringvfs_file *database, const uringvfs_stream *s, uint32_t pgno, uringvfs_batch *b);
+void uringvfs__rows_predict(uringvfs_file *database, uint32_t pgno, uringvfs_batch *b);
+/* Reads the wanted page together with what the stream will want after it. False: it is not in the buffer after all. */
+bool uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *s, uint32_t pgno, uringvfs_source wanted);
+/* One page into `page`, from wherever it is; nothing is reported. */
+bool uringvfs__read_hint(uringvfs_file *database, uint32_t pgno, uint8_t *page);
+
+/* ---- readahead.c ---- */
+
+/* Remembers an interior page, or a page that claims to be one. */
+void uringvfs__readahead_learn(uringvfs_file *database, uint32_t pgno, const uint8_t *page);
+void uringvfs__readahead_wasted(uringvfs_readahead *ra, unsigned n);
 
 #endif

@@ -1,54 +1,80 @@
 /*
-** tree_map.c - which page comes after which in a b-tree: the interior pages that passed by.
+** tree_map.c - the interior pages of b-trees that passed by: which page comes after which, and which leaf holds a row.
 **
 ** Nobody is asked before a page that was remembered changes, so everything here is a hint: it decides what is read ahead, never
 ** what is handed out. The file may be hostile, too: no answer is larger than the map, and every walk is bounded.
+**
+** A page number is found in `slots`, where later pages take the place of earlier ones; interior pages are found for certain.
 */
 #include "readahead.h"
 
 #include <stdlib.h>
 
 enum {
-  NOWHERE = UINT16_MAX,   /* no position: a page has fewer cells */
-  CHILDREN_BUDGET = 6144, /* page numbers of four bytes */
-  DEEPEST = 20            /* levels of a tree (btreeInt.h, BTCURSOR_MAX_DEPTH) */
+  NOWHERE = UINT16_MAX,   /* no position: a page has fewer cells                                 */
+  CHILDREN_MOST = 131072, /* of 12 bytes at most, while a transaction lasts                      */
+  CHILDREN_IDLE = 2048,   /* and afterwards                                                      */
+  DEEPEST = 20            /* levels of a tree (btreeInt.h, BTCURSOR_MAX_DEPTH)                   */
 };
 
+static uint32_t hash(uint32_t pgno, int bits) { return (pgno * 2654435761u) >> (32 - bits); }
+
 static uringvfs_place *slot_of(uringvfs_tree_map *map, uint32_t pgno) {
-  return &map->slots[(pgno * 2654435761u) >> 20];
+  return &map->slots[hash(pgno, URINGVFS_TREE_SLOT_BITS)];
 }
-_Static_assert(URINGVFS_TREE_SLOTS == 1 << 12, "the hash gives 12 bits");
+
+static uint16_t *head_of(uringvfs_tree_map *map, uint32_t pgno) {
+  return &map->heads[hash(pgno, URINGVFS_TREE_HEAD_BITS)];
+}
+
+static uringvfs_tree_node *node_of(uringvfs_tree_map *map, uint32_t pgno) {
+  for (unsigned i = *head_of(map, pgno); i != 0; i = map->nodes[i].next)
+    if (map->nodes[i].pgno == pgno) return &map->nodes[i];
+  return NULL;
+}
+
+/* ---- remembering ---- */
 
 static void forget(uringvfs_tree_map *map, uringvfs_tree_node *n) {
+  if (n->pgno == 0) return;
+  uint16_t *link = head_of(map, n->pgno);
+  while (&map->nodes[*link] != n) link = &map->nodes[*link].next;
+  *link = n->next;
   map->total -= n->count;
+  free(n->keys);
   free(n->children);
   *n = (uringvfs_tree_node){0};
 }
 
 void uringvfs__tree_clear(uringvfs_tree_map *map) {
-  for (int i = 0; i < URINGVFS_TREE_NODES; i++) forget(map, &map->nodes[i]);
+  for (int i = 1; i < URINGVFS_TREE_NODES; i++) forget(map, &map->nodes[i]);
 }
 
-static uringvfs_tree_node *node_of(uringvfs_tree_map *map, uint32_t pgno) {
-  for (int i = 0; i < URINGVFS_TREE_NODES; i++)
-    if (map->nodes[i].pgno == pgno) return &map->nodes[i];
-  return NULL;
+/* Those that lead to many others go last. */
+static bool is_staler(const uringvfs_tree_node *a, const uringvfs_tree_node *b) {
+  return a->upper != b->upper ? b->upper : a->used < b->used;
 }
 
-/* An unused node, with room for `count` children in the budget. The page size bounds count, and one node always fits. */
-static uringvfs_tree_node *make_room(uringvfs_tree_map *map, unsigned count) {
-  for (;;) {
-    uringvfs_tree_node *unused = NULL, *stalest = NULL;
-    for (int i = 0; i < URINGVFS_TREE_NODES; i++) {
-      uringvfs_tree_node *n = &map->nodes[i];
-      if (n->pgno == 0)
-        unused = n;
-      else if (stalest == NULL || n->used < stalest->used)
-        stalest = n;
-    }
-    if (unused != NULL && (stalest == NULL || map->total + count <= CHILDREN_BUDGET)) return unused;
-    forget(map, stalest);
+static uringvfs_tree_node *stalest(uringvfs_tree_map *map) {
+  uringvfs_tree_node *found = NULL;
+  for (int i = 1; i < URINGVFS_TREE_NODES; i++) {
+    uringvfs_tree_node *n = &map->nodes[i];
+    if (n->pgno != 0 && (found == NULL || is_staler(n, found))) found = n;
   }
+  return found;
+}
+
+void uringvfs__tree_trim(uringvfs_tree_map *map) {
+  while (map->total > CHILDREN_IDLE) forget(map, stalest(map));
+}
+
+static uringvfs_tree_node *unused_node(uringvfs_tree_map *map, unsigned count) {
+  while (map->total > 0 && map->total + count > CHILDREN_MOST) forget(map, stalest(map));
+  for (int i = 1; i < URINGVFS_TREE_NODES; i++)
+    if (map->nodes[i].pgno == 0) return &map->nodes[i];
+  uringvfs_tree_node *n = stalest(map);
+  forget(map, n);
+  return n;
 }
 
 /* Both ends and the number are compared: a page that split or merged shows there or is worth little less. */
@@ -57,10 +83,14 @@ static bool is_unchanged(const uringvfs_tree_node *n, const uringvfs_cells *cell
          n->children[n->count - 1] == uringvfs__page_child(cells, cells->count);
 }
 
-static uint32_t *children_of(const uringvfs_cells *cells) {
-  uint32_t *children = malloc((cells->count + 1) * sizeof *children);
-  for (unsigned i = 0; children != NULL && i <= cells->count; i++) children[i] = uringvfs__page_child(cells, i);
-  return children;
+static bool copy_cells(uringvfs_tree_node *n, const uringvfs_cells *cells) {
+  n->count = cells->count + 1;
+  n->children = malloc(n->count * sizeof *n->children);
+  if (cells->table) n->keys = malloc(n->count * sizeof *n->keys);
+  if (n->children == NULL || (cells->table && n->keys == NULL)) return false;
+  for (unsigned i = 0; i < n->count; i++) n->children[i] = uringvfs__page_child(cells, i);
+  for (unsigned i = 0; cells->table && i < cells->count; i++) n->keys[i] = uringvfs__page_key(cells, i);
+  return true;
 }
 
 bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_cells *cells) {
@@ -69,26 +99,33 @@ bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_
     n->used = ++map->clock;
     return false;
   }
-  if (n != NULL) forget(map, n);
-  uint32_t *children = children_of(cells);
-  if (children == NULL) return false;
-  const unsigned count = cells->count + 1;
-  n = make_room(map, count);
-  *n = (uringvfs_tree_node){
-      .pgno = pgno, .count = count, .children = children, .asked = {NOWHERE, NOWHERE}, .used = ++map->clock};
-  map->total += count;
+  uringvfs_tree_node fresh = {.pgno = pgno, .asked = {NOWHERE, NOWHERE}, .used = ++map->clock};
+  if (n != NULL) {
+    fresh.parent = n->parent;
+    fresh.upper = n->upper;
+    forget(map, n);
+  }
+  if (!copy_cells(&fresh, cells)) {
+    free(fresh.keys);
+    free(fresh.children);
+    return false;
+  }
+  n = unused_node(map, fresh.count);
+  uint16_t *head = head_of(map, pgno);
   const uint16_t number = (uint16_t)(n - map->nodes);
-  for (unsigned i = 0; i < count; i++) *slot_of(map, children[i]) = (uringvfs_place){number, (uint16_t)i};
-  /* Which of the nodes are children of others? */
-  for (int i = 0; i < URINGVFS_TREE_NODES; i++) {
-    uringvfs_place parent;
-    if (map->nodes[i].pgno != 0 && uringvfs__tree_find(map, map->nodes[i].pgno, &parent))
-      map->nodes[parent.node].upper = true;
+  fresh.next = *head;
+  *head = number;
+  *n = fresh;
+  map->total += n->count;
+  map->learned++;
+  for (unsigned i = 0; i < n->count; i++) *slot_of(map, n->children[i]) = (uringvfs_place){number, (uint16_t)i};
+  uringvfs_place place;
+  if (uringvfs__tree_find(map, pgno, &place)) {
+    n->parent = map->nodes[place.node].pgno;
+    map->nodes[place.node].upper = true;
   }
   return true;
 }
-
-bool uringvfs__tree_has(uringvfs_tree_map *map, uint32_t pgno) { return node_of(map, pgno) != NULL; }
 
 bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place) {
   *place = *slot_of(map, pgno);
@@ -96,15 +133,30 @@ bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *
   return place->position < n->count && n->children[place->position] == pgno;
 }
 
+/* ---- the next page ---- */
+
+/* Where the node is among its parent's children. */
+static bool place_of_node(uringvfs_tree_map *map, const uringvfs_tree_node *n, uringvfs_place *place) {
+  const uringvfs_tree_node *parent = n->parent != 0 ? node_of(map, n->parent) : NULL;
+  if (parent == NULL) return false;
+  for (unsigned i = 0; i < parent->count; i++) {
+    if (parent->children[i] != n->pgno) continue;
+    *place = (uringvfs_place){(uint16_t)(parent - map->nodes), (uint16_t)i};
+    return true;
+  }
+  return false;
+}
+
 static uint32_t step(uringvfs_tree_map *map, uringvfs_place *place, int direction, uint32_t *interior, int depth) {
   const uringvfs_tree_node *n = &map->nodes[place->node];
   *interior = 0;
-  if (direction > 0 ? place->position + 1u < n->count : place->position > 0 && place->position < n->count) {
+  if (place->position >= n->count) return 0; /* the node has changed hands */
+  if (direction > 0 ? place->position + 1u < n->count : place->position > 0) {
     place->position = (uint16_t)(place->position + direction);
     return n->children[place->position];
   }
   uringvfs_place up;
-  if (depth == DEEPEST || n->count == 0 || !uringvfs__tree_find(map, n->pgno, &up)) return 0;
+  if (depth == DEEPEST || !place_of_node(map, n, &up)) return 0;
   const uint32_t next = step(map, &up, direction, interior, depth + 1);
   if (next == 0) return 0;
   uringvfs_tree_node *sibling = node_of(map, next);
@@ -112,6 +164,7 @@ static uint32_t step(uringvfs_tree_map *map, uringvfs_place *place, int directio
     *interior = next;
     return 0;
   }
+  sibling->parent = map->nodes[up.node].pgno;
   sibling->used = ++map->clock;
   *place = (uringvfs_place){(uint16_t)(sibling - map->nodes), (uint16_t)(direction > 0 ? 0 : sibling->count - 1)};
   return sibling->children[place->position];
@@ -119,4 +172,59 @@ static uint32_t step(uringvfs_tree_map *map, uringvfs_place *place, int directio
 
 uint32_t uringvfs__tree_step(uringvfs_tree_map *map, uringvfs_place *place, int direction, uint32_t *interior) {
   return step(map, place, direction, interior, 0);
+}
+
+/* ---- the leaf of a row ---- */
+
+static const uringvfs_tree_node *search_parent(const uringvfs_tree_map *map, uint32_t pgno) {
+  for (int i = 1; i < URINGVFS_TREE_NODES; i++) {
+    const uringvfs_tree_node *n = &map->nodes[i];
+    for (unsigned k = 0; n->keys != NULL && k < n->count; k++)
+      if (n->children[k] == pgno) return n;
+  }
+  return NULL;
+}
+
+uint32_t uringvfs__tree_root(uringvfs_tree_map *map, uint32_t pgno, bool thoroughly) {
+  uringvfs_place place;
+  const uringvfs_tree_node *n = NULL, *parent;
+  if (uringvfs__tree_find(map, pgno, &place))
+    n = &map->nodes[place.node];
+  else if (thoroughly)
+    n = search_parent(map, pgno);
+  if (n == NULL) return 0;
+  for (int depth = 0; depth < DEEPEST && n->parent != 0 && (parent = node_of(map, n->parent)) != NULL; depth++)
+    n = parent;
+  return n->keys != NULL ? n->pgno : 0;
+}
+
+/* The first child whose key is not below rowid. */
+static unsigned position_of(const uringvfs_tree_node *n, int64_t rowid) {
+  unsigned low = 0, high = n->count - 1;
+  while (low < high) {
+    const unsigned middle = (low + high) / 2;
+    if (n->keys[middle] < rowid)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+uint32_t uringvfs__tree_leaf(uringvfs_tree_map *map, uint32_t root, int64_t rowid, uint32_t *interior) {
+  uringvfs_tree_node *n = node_of(map, root);
+  *interior = 0;
+  for (int depth = 0; depth < DEEPEST && n != NULL && n->keys != NULL; depth++) {
+    const uint32_t child = n->children[position_of(n, rowid)];
+    n->used = ++map->clock;
+    if (!n->upper) return child;
+    uringvfs_tree_node *below = node_of(map, child);
+    if (below == NULL) {
+      *interior = child;
+      return 0;
+    }
+    below->parent = n->pgno;
+    n = below;
+  }
+  return 0;
 }

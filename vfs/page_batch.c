@@ -1,0 +1,162 @@
+/*
+** page_batch.c - reading the page that is asked for together with those that will be.
+**
+** Pages that lie side by side in a file are one read; all reads are one group, which is waited for as a whole. What comes goes into the
+** page buffer, and interior pages into the tree map. A read that fails is no failure: SQLite will ask for that page by itself, if
+** at all, and hear of it then.
+*/
+#include "readahead.h"
+
+#include <string.h>
+
+enum { CACHED_BATCH_NS = 2000 /* per page; what takes longer came from a device */ };
+
+uint32_t uringvfs__page_number(const uringvfs_file *database, bool wal, int amount, uint64_t offset) {
+  const uint32_t page_size = database->format.page_size;
+  if ((uint32_t)amount != page_size) return 0;
+  if (wal) return uringvfs__wal_index_page(database, offset, page_size);
+  const uint64_t number = offset / page_size + 1;
+  return offset % page_size == 0 && number <= UINT32_MAX ? (uint32_t)number : 0;
+}
+
+uringvfs_source uringvfs__source_of(const uringvfs_file *database, uint32_t pgno) {
+  const uint32_t page_size = database->format.page_size;
+  const uringvfs_wal_snapshot *frames = &database->readahead->wal_frames;
+  const uint64_t offset = database->wal != NULL ? uringvfs__wal_index_offset(database, frames, pgno, page_size) : 0;
+  if (offset != 0) return (uringvfs_source){.wal = true, .offset = offset};
+  return (uringvfs_source){.offset = (uint64_t)(pgno - 1) * page_size};
+}
+
+static bool is_pending(const uringvfs_file *wal, uint64_t offset, uint32_t amount) {
+  return offset < uringvfs__wal_pending_end(wal) && offset + amount > wal->writer.start;
+}
+
+bool uringvfs__batch_add(uringvfs_file *database, uringvfs_batch *b, uringvfs_source source) {
+  const uint32_t page_size = database->format.page_size;
+  if (!source.wal && source.offset + page_size > b->database_bytes) return false;
+  if (uringvfs__buffer_find(&database->readahead->buffer, source.wal, source.offset) >= 0) return true;
+  if (source.wal && is_pending(database->wal, source.offset, page_size)) return true;
+  unsigned i = b->count;
+  for (; i > 0; i--) {
+    const uringvfs_source *before = &b->sources[i - 1];
+    if (before->wal == source.wal && before->offset == source.offset) return true;
+    if (before->wal < source.wal || (before->wal == source.wal && before->offset < source.offset)) break;
+  }
+  memmove(&b->sources[i + 1], &b->sources[i], (b->count - i) * sizeof *b->sources);
+  b->sources[i] = source;
+  b->count++;
+  return true;
+}
+
+static void choose_depth(const uringvfs_file *database, uringvfs_stream *s) {
+  const unsigned most = database->readahead->buffer.capacity / 2;
+  if (s->read_ahead > 0 && s->used * 4 >= s->read_ahead * 3)
+    s->depth *= 2;
+  else if (s->read_ahead > 0 && s->depth > URINGVFS_FIRST_DEPTH)
+    s->depth /= 2;
+  if (s->depth > most) s->depth = most;
+  if (s->depth > database->options.readahead) s->depth = database->options.readahead;
+}
+
+static bool are_neighbours(const uringvfs_source *before, const uringvfs_source *after, uint32_t page_size) {
+  return before->wal == after->wal && before->offset + page_size == after->offset;
+}
+
+/* Without a ring one call reads what lies side by side, and more calls gain nothing. */
+static void keep_neighbours(uringvfs_batch *b, uringvfs_source wanted, uint32_t page_size) {
+  unsigned first = 0, end;
+  while (b->sources[first].wal != wanted.wal || b->sources[first].offset != wanted.offset) first++;
+  for (end = first + 1; end < b->count && are_neighbours(&b->sources[end - 1], &b->sources[end], page_size); end++) {
+  }
+  while (first > 0 && are_neighbours(&b->sources[first - 1], &b->sources[first], page_size)) first--;
+  b->count = end - first;
+  memmove(b->sources, &b->sources[first], b->count * sizeof *b->sources);
+}
+
+/* One operation for what lies side by side, in the file and in memory. Returns how many there are. */
+static unsigned prepare(uringvfs_file *database, const uringvfs_batch *b, uringvfs_page_op *ops) {
+  const uringvfs_page_buffer *buffer = &database->readahead->buffer;
+  const uint32_t page_size = buffer->page_size;
+  unsigned n = 0;
+  for (unsigned first = 0, end; first < b->count; first = end) {
+    const uringvfs_source *source = &b->sources[first];
+    for (end = first + 1; end < b->count && b->slots[end] == b->slots[end - 1] + 1; end++)
+      if (!are_neighbours(&b->sources[end - 1], &b->sources[end], page_size)) break;
+    uringvfs_file *file = source->wal ? database->wal : database;
+    memset(&ops[n], 0, sizeof ops[n]);
+    rt_prep_read(&ops[n++].op, &file->io, uringvfs__buffer_page(buffer, b->slots[first]),
+                 (uint64_t)(end - first) * page_size, source->offset);
+  }
+  return n;
+}
+
+/* What has come goes into the buffer. */
+static void take_in(uringvfs_file *database, const uringvfs_batch *b, const uringvfs_page_op *ops) {
+  uringvfs_readahead *ra = database->readahead;
+  const uint32_t page_size = ra->buffer.page_size;
+  uint64_t left = ops->op.length;
+  for (unsigned i = 0; i < b->count; i++, left -= page_size) {
+    if (left == 0) left = (++ops)->op.length;
+    if (!uringvfs__read_is_whole(ops)) {
+      uringvfs__buffer_drop(&ra->buffer, b->slots[i]);
+      continue;
+    }
+    uringvfs__buffer_fill(&ra->buffer, b->slots[i]);
+    const uringvfs_source *source = &b->sources[i];
+    const uint32_t pgno = uringvfs__page_number(database, source->wal, (int)page_size, source->offset);
+    const uint8_t *page = uringvfs__buffer_page(&ra->buffer, b->slots[i]);
+    if (pgno > 1 && uringvfs__page_kind(page, pgno) == URINGVFS_PAGE_INTERIOR)
+      uringvfs__readahead_learn(database, pgno, page);
+  }
+}
+
+bool uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *s, uint32_t pgno, uringvfs_source wanted) {
+  uringvfs_readahead *ra = database->readahead;
+  if (ra->buffer.memory == NULL && !uringvfs__buffer_open(&ra->buffer, database->format.page_size)) return false;
+  sqlite3_int64 database_bytes;
+  if (database->parent->pMethods->xFileSize(database->parent, &database_bytes) != SQLITE_OK) return false;
+  uringvfs_batch b;
+  b.count = 0;
+  b.database_bytes = (uint64_t)database_bytes;
+  choose_depth(database, s);
+  wanted.stream = (uint8_t)(s - ra->streams);
+  if (!uringvfs__batch_add(database, &b, wanted) || b.count == 0) return false;
+  if (s == &ra->streams[URINGVFS_STREAM_ROWS])
+    uringvfs__rows_predict(database, pgno, &b);
+  else
+    uringvfs__stream_predict(database, s, pgno, &b);
+  if (!uringvfs__reads_take_ring(database, b.count)) keep_neighbours(&b, wanted, ra->buffer.page_size);
+  if (b.count < 2) return false;
+
+  for (unsigned i = 0; i < b.count; i++) {
+    int lost;
+    b.slots[i] = uringvfs__buffer_reserve(&ra->buffer, &b.sources[i], &lost);
+    if (lost >= 0) uringvfs__readahead_wasted(ra, 1);
+  }
+  uringvfs_page_op *ops = (uringvfs_page_op *)ra->buffer.memory;
+  const unsigned operations = prepare(database, &b, ops);
+  const uint64_t start_ns = rt_now_ns();
+  uringvfs__read_batch(database, ops, operations);
+  s->cached = rt_now_ns() - start_ns < (uint64_t)b.count * CACHED_BATCH_NS;
+  s->untimed = 0;
+  s->slow = false;
+  take_in(database, &b, ops);
+
+  s->read_ahead = b.count - 1;
+  s->used = 0;
+  ra->issued += b.count - 1;
+  ra->batches++;
+  if (b.count > ra->deepest) ra->deepest = b.count;
+  ra->nodes_in_vain = 0;
+  ra->patience = URINGVFS_PATIENCE;
+  return true;
+}
+
+bool uringvfs__read_hint(uringvfs_file *database, uint32_t pgno, uint8_t *page) {
+  const uringvfs_source source = uringvfs__source_of(database, pgno);
+  uringvfs_file *file = source.wal ? database->wal : database;
+  uringvfs_page_op op = {.parent_rc = SQLITE_OK};
+  rt_prep_read(&op.op, &file->io, page, database->format.page_size, source.offset);
+  uringvfs__read_batch(database, &op, 1);
+  return uringvfs__read_is_whole(&op);
+}

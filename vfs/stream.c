@@ -1,0 +1,139 @@
+/*
+** stream.c - scans: cursors that go from child to child of a b-tree, and pages in the order of their numbers.
+**
+** A stream begins when two neighbouring children of one interior page are asked for, and goes on while the next one is, in the same
+** direction, whatever else is asked for in between; a few children may be left out, because SQLite has them in its cache. Looking up
+** single rows makes no stream. The schema, which SQLite reads from end to end, needs no evidence.
+*/
+#include "readahead.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  EVIDENCE = 2,        /* pages in a row that begin a read-ahead                         */
+  EVIDENCE_NUMBER = 4, /* the same by number, which says less                            */
+  SCHEMA_DEPTH = 16,
+  LARGEST_GAP = 8,
+  MOST_PATIENCE = 64
+};
+
+static void look_ahead(uringvfs_readahead *ra, uringvfs_stream *s) {
+  uint32_t interior;
+  uringvfs_place place = s->place;
+  s->next = uringvfs__tree_step(&ra->map, &place, s->direction, &interior);
+  s->learned = ra->map.learned;
+}
+
+static void move(uringvfs_readahead *ra, uringvfs_stream *s, uringvfs_place to) {
+  s->place = to;
+  s->run++;
+  s->stamp = ++ra->clock;
+  look_ahead(ra, s);
+}
+
+static uringvfs_stream *begin(uringvfs_readahead *ra, uringvfs_place place, uringvfs_direction d) {
+  uringvfs_stream *s = &ra->streams[0];
+  for (int i = 1; i < URINGVFS_STREAMS; i++)
+    if (ra->streams[i].stamp < s->stamp) s = &ra->streams[i];
+  *s = (uringvfs_stream){.direction = d, .run = EVIDENCE - 1, .depth = URINGVFS_FIRST_DEPTH};
+  move(ra, s, place);
+  return s;
+}
+
+/* The stream that expects just this page. */
+static uringvfs_stream *expected_by(uringvfs_readahead *ra, uint32_t pgno) {
+  for (int i = 0; i < URINGVFS_STREAMS; i++) {
+    uringvfs_stream *s = &ra->streams[i];
+    if (s->direction == URINGVFS_NOWHERE) continue;
+    if (s->next == 0 && s->learned != ra->map.learned) look_ahead(ra, s);
+    if (s->next != pgno) continue;
+    uint32_t interior;
+    uringvfs_place place = s->place;
+    (void)uringvfs__tree_step(&ra->map, &place, s->direction, &interior);
+    move(ra, s, place);
+    return s;
+  }
+  return NULL;
+}
+
+/* The stream that went over a few children that SQLite has in its cache. */
+static uringvfs_stream *passed_by(uringvfs_readahead *ra, uringvfs_place place) {
+  for (int i = 0; i < URINGVFS_STREAMS; i++) {
+    uringvfs_stream *s = &ra->streams[i];
+    const int gap = ((int)place.position - (int)s->place.position) * (int)s->direction;
+    if (s->direction == URINGVFS_NOWHERE || s->place.node != place.node || gap < 0 || gap > LARGEST_GAP) continue;
+    move(ra, s, place);
+    return s;
+  }
+  return NULL;
+}
+
+/* The neighbour of a child that was asked for before: two in a row. */
+static uringvfs_stream *begun_by(uringvfs_readahead *ra, uringvfs_place place) {
+  uringvfs_tree_node *n = &ra->map.nodes[place.node];
+  uringvfs_stream *s = NULL;
+  for (int i = 0; i < 2 && s == NULL; i++) {
+    if (place.position == n->asked[i] + 1u) s = begin(ra, place, URINGVFS_FORWARD);
+    if (place.position + 1u == n->asked[i]) s = begin(ra, place, URINGVFS_BACKWARD);
+  }
+  if (s == NULL && n->pgno == 1 && place.position == 0) {
+    s = begin(ra, place, URINGVFS_FORWARD);
+    s->run += ra->caution;
+    s->depth = SCHEMA_DEPTH;
+  }
+  n->asked[1] = n->asked[0];
+  n->asked[0] = place.position;
+  return s;
+}
+
+/* A page whose parent nobody knows: one of the interior pages that were only noted might tell. */
+static void stranger(uringvfs_file *database) {
+  uringvfs_readahead *ra = database->readahead;
+  const size_t last = sizeof ra->noted / sizeof ra->noted[0] - 1;
+  const uint32_t pgno = ra->noted[0];
+  memmove(&ra->noted[0], &ra->noted[1], last * sizeof ra->noted[0]);
+  ra->noted[last] = 0;
+  ra->strangers = 0;
+  if (ra->patience < MOST_PATIENCE) ra->patience *= 2;
+  uint8_t *page = malloc(database->format.page_size);
+  if (page != NULL && uringvfs__read_hint(database, pgno, page)) uringvfs__readahead_learn(database, pgno, page);
+  free(page);
+}
+
+uringvfs_stream *uringvfs__stream_of(uringvfs_file *database, uint32_t pgno) {
+  uringvfs_readahead *ra = database->readahead;
+  uringvfs_stream *numbers = &ra->streams[URINGVFS_STREAM_NUMBERS];
+  numbers->run = numbers->next == pgno ? numbers->run + 1 : 1;
+  if (numbers->run == 1) *numbers = (uringvfs_stream){.run = 1, .depth = URINGVFS_FIRST_DEPTH};
+  numbers->next = pgno + 1;
+
+  uringvfs_place place;
+  uringvfs_stream *s = expected_by(ra, pgno);
+  if (s == NULL && uringvfs__tree_find(&ra->map, pgno, &place)) {
+    if (!ra->map.nodes[place.node].upper) s = passed_by(ra, place);
+    if (s == NULL && !ra->map.nodes[place.node].upper) s = begun_by(ra, place);
+  } else if (s == NULL && ra->noted[0] != 0 && ++ra->strangers >= ra->patience) {
+    stranger(database);
+  }
+  if (s != NULL && s->run >= EVIDENCE + ra->caution) return s;
+  return numbers->run >= EVIDENCE_NUMBER + ra->caution ? numbers : NULL;
+}
+
+/* ---- what comes next ---- */
+
+void uringvfs__stream_predict(uringvfs_file *database, const uringvfs_stream *s, uint32_t pgno, uringvfs_batch *b) {
+  uringvfs_readahead *ra = database->readahead;
+  const uint8_t number = (uint8_t)(s - ra->streams);
+  uringvfs_place place = s->place;
+  for (unsigned steps = 0; b->count <= s->depth && steps < URINGVFS_BUFFER_SLOTS; steps++) {
+    uint32_t interior = 0;
+    uint32_t next =
+        number == URINGVFS_STREAM_NUMBERS ? ++pgno : uringvfs__tree_step(&ra->map, &place, s->direction, &interior);
+    if (next == 0) next = interior; /* what comes behind it is not known before it is read */
+    if (next == 0) return;
+    uringvfs_source source = uringvfs__source_of(database, next);
+    source.stream = number;
+    if (!uringvfs__batch_add(database, b, source) || interior != 0) return;
+  }
+}
