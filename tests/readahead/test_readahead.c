@@ -1,0 +1,336 @@
+/*
+** test_readahead.c - what is read ahead, how much of it for nothing, and that it is never stale.
+**
+** Databases of every shape are read through uring with every read on the ring, so that what the kernel has cached makes no difference, and
+** with a cache of SQLite's own that is too small. Each answer is compared with the default VFS's.
+*/
+#include "../process/support.h"
+
+static const char *const scans[] = {
+    "SELECT count(*), sum(id), sum(length(pad)), min(pad) FROM t",
+    "SELECT group_concat(id) FROM (SELECT id, pad FROM t WHERE length(pad) > 1 ORDER BY id DESC LIMIT 100000)",
+    "SELECT count(*), sum(k) FROM t INDEXED BY tk WHERE k >= 0",
+    "SELECT group_concat(k) FROM (SELECT k FROM t INDEXED BY tk WHERE k >= 0 ORDER BY k DESC LIMIT 100000)",
+    "SELECT count(*), max(b) FROM w",
+    "SELECT group_concat(a) FROM (SELECT a, b FROM w WHERE b IS NOT NULL ORDER BY a DESC LIMIT 100000)",
+    "SELECT sum(length(x)), sum(unicode(hex(x))) FROM o",
+};
+static const char *const others[] = {
+    "SELECT sum(length(pad)), sum(id) FROM t INDEXED BY tk WHERE k BETWEEN 100 AND 600",
+    "SELECT group_concat(length(pad)) FROM (SELECT pad FROM t INDEXED BY tk WHERE k > 300 ORDER BY k DESC LIMIT 700)",
+    "SELECT sum(t.id * w.b) FROM w JOIN t ON t.id = w.b",
+    "SELECT count(*) FROM (SELECT id, pad FROM t WHERE id % 2 UNION ALL SELECT id, x FROM o)",
+    "SELECT sum(a.id - b.id) FROM t a JOIN t b ON b.id = 2999 - a.id",
+    "PRAGMA integrity_check",
+    "SELECT sum(length(sql)) FROM sqlite_schema",
+};
+
+typedef struct shape {
+  int page_size, reserved, auto_vacuum;
+  const char *journal;
+} shape;
+
+enum { ROWS = 3000 };
+
+static void make(const char *path, const shape *s) {
+  char text[2048];
+  sqlite3 *db = db_open(path, default_vfs);
+  int reserved = s->reserved;
+  assert_int_equal(sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved), SQLITE_OK);
+  snprintf(text, sizeof text,
+           "PRAGMA page_size=%d; PRAGMA auto_vacuum=%d; PRAGMA journal_mode=%s; PRAGMA synchronous=off;"
+           "PRAGMA wal_autocheckpoint=0;"
+           "CREATE TABLE t(id INTEGER PRIMARY KEY, k INT, pad); CREATE INDEX tk ON t(k);"
+           "CREATE TABLE w(a TEXT PRIMARY KEY, b INT, c) WITHOUT ROWID; CREATE TABLE o(id INTEGER PRIMARY KEY, x);"
+           "BEGIN; WITH c(i) AS (VALUES(0) UNION ALL SELECT i+1 FROM c WHERE i < %d - 1)"
+           "INSERT INTO t SELECT i * 1109 %% %d, i * 31 %% 1000, zeroblob(%d) FROM c;"
+           "INSERT INTO w SELECT printf('%%08d', id * 7 %% %d), id, hex(zeroblob(60)) FROM t ORDER BY k;"
+           "INSERT INTO o SELECT id, zeroblob(%d) FROM t WHERE id < 60; COMMIT",
+           s->page_size, s->auto_vacuum, s->journal, ROWS, ROWS, s->page_size / 5, ROWS, s->page_size * 7 / 2);
+  sql(db, text);
+  for (int i = 0; i < 120; i++) { /* a schema of several pages */
+    snprintf(text, sizeof text, "CREATE TABLE s%d(a%d INT /* %s */)", i, i, "a comment that makes it longer");
+    sql(db, text);
+  }
+  db_close(db);
+}
+
+/* A WAL that nobody checkpoints: the connection that made it stays open. */
+static sqlite3 *keep_open(const char *path) {
+  sqlite3 *db = db_open(path, default_vfs);
+  sql(db, "PRAGMA wal_autocheckpoint=0; SELECT count(*) FROM t");
+  return db;
+}
+
+static sqlite3 *reader(const char *path, const char *vfs) {
+  sqlite3 *db = db_open(path, vfs);
+  (void)sql_rc(db, "PRAGMA cache_size=12", NULL); /* fails where the schema is damaged */
+  return db;
+}
+
+static void same_answer(sqlite3 *a, sqlite3 *b, const char *query) {
+  row_value first, second;
+  assert_int_equal(sql_rc(a, query, &first), SQLITE_OK);
+  assert_int_equal(sql_rc(b, query, &second), SQLITE_OK);
+  assert_int_equal(first.rows, second.rows);
+  assert_string_equal(first.text, second.text);
+}
+
+/* Pages read ahead by a query, and how many of them for nothing. */
+typedef struct effort {
+  long long issued, wasted, reads;
+} effort;
+
+static effort effort_of(sqlite3 *db, const char *query) {
+  const effort before = {stat_value(db, "readahead_issued"), stat_value(db, "readahead_wasted"),
+                         stat_value(db, "reads")};
+  sql(db, query);
+  return (effort){stat_value(db, "readahead_issued") - before.issued,
+                  stat_value(db, "readahead_wasted") - before.wasted, stat_value(db, "reads") - before.reads};
+}
+
+static void one_shape(const shape *s, const char *path) {
+  database_remove(path);
+  make(path, s);
+  sqlite3 *a = reader(path, default_vfs), *b = reader(path, uring_vfs());
+  for (size_t i = 0; i < sizeof scans / sizeof *scans; i++) {
+    same_answer(a, b, scans[i]);
+    if (!vfs_is_uring || !ring_works) continue;
+    const effort e = effort_of(b, scans[i]);
+    if (e.reads > 30 && (e.issued < 4 || e.wasted * 20 > e.issued))
+      fail_msg("page size %d, %s: %s: %lld pages read ahead, %lld of them for nothing", s->page_size, s->journal,
+               scans[i], e.issued, e.wasted);
+  }
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) same_answer(a, b, others[i]);
+  db_close(a);
+  db_close(b);
+}
+
+static void test_every_shape(void **state) {
+  static const shape shapes[] = {
+      {512, 0, 0, "delete"},   {512, 0, 1, "wal"},   {1024, 0, 0, "wal"},
+      {4096, 0, 0, "delete"},  {4096, 32, 1, "wal"}, {4096, 0, 2, "off"},
+      {65536, 0, 0, "delete"}, {65536, 0, 0, "wal"}, {8192, 255, 0, "persist"},
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) one_shape(&shapes[i], at("shape.db"));
+}
+
+/* Pages that live in the WAL are read ahead there. */
+static void test_pages_in_the_wal(void **state) {
+  (void)state;
+  const char *path = at("wal.db");
+  make(path, &(shape){4096, 0, 0, "delete"});
+  sqlite3 *writer = db_open(path, default_vfs);
+  sql(writer, "PRAGMA journal_mode=wal; PRAGMA wal_autocheckpoint=0");
+  sql(writer, "UPDATE t SET pad = randomblob(800)"); /* all pages, more than one region of the wal-index */
+  sql(writer, "UPDATE t SET pad = randomblob(801) WHERE id % 3 = 0");
+  sqlite3 *keep = keep_open(path), *a = reader(path, default_vfs), *b = reader(path, uring_vfs());
+  for (size_t i = 0; i < sizeof scans / sizeof *scans; i++) same_answer(a, b, scans[i]);
+  if (vfs_is_uring && ring_works) {
+    const effort e = effort_of(b, scans[0]);
+    assert_true(e.issued > 100);
+    assert_true(e.wasted * 20 <= e.issued);
+  }
+  db_close(a);
+  db_close(b);
+  db_close(keep);
+  db_close(writer);
+}
+
+/* Looking up rows reads nothing ahead, and a short answer a few pages at most. */
+static void test_little_is_wasted(void **state) {
+  (void)state;
+  if (!vfs_is_uring || !ring_works) skip();
+  const char *path = at("points.db");
+  make(path, &(shape){4096, 0, 0, "delete"});
+  sqlite3 *db = reader(path, uring_vfs());
+  effort all = {0, 0, 0};
+  for (int i = 0; i < 2000; i++) {
+    char query[128];
+    snprintf(query, sizeof query,
+             i % 2 ? "SELECT pad FROM t WHERE id = %d" : "SELECT max(pad) FROM t WHERE k = %d AND id < 700",
+             (int)(i * 2654435761u % 1000));
+    const effort e = effort_of(db, query);
+    all.issued += e.issued;
+    all.wasted += e.wasted;
+    all.reads += e.reads;
+  }
+  if (all.wasted * 100 > all.reads) fail_msg("%lld of %lld pages for nothing", all.wasted, all.reads);
+  const effort few = effort_of(db, "SELECT id, pad FROM t LIMIT 10");
+  assert_true(few.issued <= 4);
+  sql(db, "PRAGMA uring_readahead=0");
+  assert_int_equal(effort_of(db, scans[0]).issued, 0);
+  db_close(db);
+}
+
+/* ---- never stale ---- */
+
+/* Steps through t and adds up k, calling `between` after every so many rows. */
+static long long sum_of_k(sqlite3 *db, void (*between)(int row, void *), void *arg) {
+  sqlite3_stmt *stmt;
+  long long sum = 0;
+  int row = 0, rc;
+  assert_int_equal(sqlite3_prepare_v2(db, "SELECT k, length(pad) FROM t", -1, &stmt, NULL), SQLITE_OK);
+  while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+    sum += sqlite3_column_int64(stmt, 0);
+    if (++row % 100 == 0 && between != NULL) between(row, arg);
+  }
+  assert_int_equal(rc, SQLITE_DONE);
+  assert_int_equal(sqlite3_finalize(stmt), SQLITE_OK);
+  return sum;
+}
+
+static void write_and_checkpoint(int row, void *writer) {
+  static const char *const modes[] = {"PASSIVE", "FULL", "RESTART", "TRUNCATE"};
+  char text[128];
+  sql(writer, "UPDATE t SET k = k + 1");
+  snprintf(text, sizeof text, "PRAGMA wal_checkpoint(%s)", modes[row / 100 % 4]);
+  (void)sql_rc(writer, text, NULL); /* the reader holds most of them back */
+}
+
+/* Another connection writes, checkpoints and restarts the WAL between the steps of a scan, and between scans. */
+static void snapshot_beside_writer(const char *vfs_of_writer) {
+  const char *path = at("snapshot.db");
+  database_remove(path);
+  make(path, &(shape){1024, 0, 0, "wal"});
+  sqlite3 *writer = db_open(path, vfs_of_writer), *db = reader(path, uring_vfs());
+  for (int round = 0; round < 12; round++) {
+    const long long expected = sql(writer, "SELECT sum(k) FROM t");
+    assert_int_equal(sum_of_k(db, write_and_checkpoint, writer), expected);
+    if (round % 2) (void)sql_rc(writer, "PRAGMA wal_checkpoint(TRUNCATE)", NULL);
+    /* the wal-index header does not change by this, but the database file does (TRAPS 7) */
+    assert_int_equal(sum_of_k(db, NULL, NULL), sql(writer, "SELECT sum(k) FROM t"));
+    (void)sql_rc(writer, "PRAGMA wal_checkpoint(PASSIVE)", NULL);
+    assert_int_equal(sum_of_k(db, NULL, NULL), sql(writer, "SELECT sum(k) FROM t"));
+  }
+  db_close(db);
+  db_close(writer);
+}
+
+static void test_snapshot_beside_writer(void **state) {
+  (void)state;
+  snapshot_beside_writer(default_vfs);
+  snapshot_beside_writer(uring_vfs());
+}
+
+static void test_lock_dropped_and_retaken(void **state) {
+  static const char *const modes[] = {"delete", "truncate", "persist", "off"};
+  (void)state;
+  for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
+    const char *path = at("rollback.db");
+    database_remove(path);
+    make(path, &(shape){1024, 0, 0, modes[m]});
+    sqlite3 *writer = db_open(path, default_vfs), *db = reader(path, uring_vfs());
+    for (int round = 0; round < 6; round++) {
+      sql(writer, "UPDATE t SET k = k + id");
+      assert_int_equal(sum_of_k(db, NULL, NULL), sql(writer, "SELECT sum(k) FROM t"));
+      if (round == 3) sql(writer, "VACUUM");
+      if (round == 4) sql(writer, "PRAGMA page_size=4096; VACUUM");
+    }
+    db_close(db);
+    db_close(writer);
+  }
+}
+
+static void update_ahead(int row, void *db) {
+  char text[128];
+  snprintf(text, sizeof text, "UPDATE t SET k = k + 1000000 WHERE id BETWEEN %d AND %d", row + 5, row + 900);
+  sql(db, text);
+  if (row % 500 == 0) sql(db, "SAVEPOINT s; UPDATE t SET k = 0, pad = randomblob(300); ROLLBACK TO s; RELEASE s");
+}
+
+/* The connection that scans writes what lies ahead of it, more than its cache holds. */
+static void test_own_writes(void **state) {
+  static const char *const modes[] = {"delete", "wal"};
+  (void)state;
+  for (size_t m = 0; m < 2; m++) {
+    long long sums[2][3];
+    for (int v = 0; v < 2; v++) {
+      const char *path = at("own.db");
+      database_remove(path);
+      make(path, &(shape){1024, 0, 0, modes[m]});
+      sqlite3 *db = reader(path, v ? uring_vfs() : default_vfs);
+      sql(db, "PRAGMA cache_spill=5; BEGIN");
+      sums[v][0] = sum_of_k(db, update_ahead, db);
+      sql(db, "COMMIT; BEGIN");
+      sums[v][1] = sum_of_k(db, update_ahead, db);
+      sql(db, "ROLLBACK; DELETE FROM t WHERE id % 5 = 0; VACUUM");
+      sums[v][2] = sum_of_k(db, NULL, NULL);
+      assert_int_equal(sql(db, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'"), 0);
+      db_close(db);
+    }
+    assert_memory_equal(sums[0], sums[1], sizeof sums[0]);
+  }
+}
+
+/* ---- locks that nobody sees ---- */
+
+static void test_without_locks(void **state) {
+  (void)state;
+  const char *path = at("still.db");
+  char uri[PATH_MAX + 64];
+  sqlite3 *db;
+  if (!vfs_is_uring || !ring_works) skip();
+  make(path, &(shape){4096, 0, 0, "delete"});
+  for (int immutable = 0; immutable < 2; immutable++) {
+    snprintf(uri, sizeof uri, "file:%s?vfs=uring&uring_backend=uring&%s=1", path, immutable ? "immutable" : "nolock");
+    assert_int_equal(sqlite3_open_v2(uri, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL), SQLITE_OK);
+    const effort e = effort_of(db, scans[0]);
+    assert_int_equal(e.issued > 0, immutable);
+    db_close(db);
+  }
+}
+
+/* ---- damage ---- */
+
+static uint32_t random_state = 1;
+static uint32_t next_random(void) { return random_state = random_state * 1664525u + 1013904223u; }
+
+/*
+** Nothing hangs, and nothing is read from elsewhere (the sanitizers look). The answers are not compared: SQLite's own for a damaged
+** page may differ from one reading to the next.
+*/
+static void test_damaged_pages(void **state) {
+  (void)state;
+  const char *path = at("good.db"), *damaged = at("damaged.db");
+  make(path, &(shape){512, 0, 0, "delete"});
+  for (int round = 0; round < 150; round++) {
+    char command[2 * PATH_MAX + 16];
+    snprintf(command, sizeof command, "cp %s %s", path, damaged);
+    assert_int_equal(system(command), 0);
+    int fd = open(damaged, O_RDWR | O_CLOEXEC);
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    for (int i = 0; i < 40; i++) {
+      const uint32_t page = next_random() % (uint32_t)(st.st_size / 512), value = next_random();
+      /* mostly in the header and the cell pointers */
+      const off_t offset = (off_t)page * 512 + (page == 0 ? 100 : 0) + (off_t)(next_random() % (i % 4 ? 60 : 400));
+      const size_t bytes = 1 + next_random() % 4;
+      assert_int_equal(pwrite(fd, &value, bytes, offset), bytes);
+    }
+    close(fd);
+    sqlite3 *db = reader(damaged, uring_vfs());
+    for (size_t i = 0; i < sizeof scans / sizeof *scans; i++) {
+      const int rc = sql_rc(db, scans[i], NULL);
+      if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_CORRUPT && rc != SQLITE_ERROR)
+        fail_msg("round %d, %s: %d (%s)", round, scans[i], rc, sqlite3_errmsg(db));
+    }
+    db_close(db);
+  }
+}
+
+int main(void) {
+  support_start();
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_every_shape),
+      cmocka_unit_test(test_pages_in_the_wal),
+      cmocka_unit_test(test_little_is_wasted),
+      cmocka_unit_test(test_snapshot_beside_writer),
+      cmocka_unit_test(test_lock_dropped_and_retaken),
+      cmocka_unit_test(test_own_writes),
+      cmocka_unit_test(test_without_locks),
+      cmocka_unit_test(test_damaged_pages),
+  };
+  return support_end(cmocka_run_group_tests(tests, NULL, NULL) != 0);
+}
