@@ -166,6 +166,7 @@ typedef struct uringvfs_row_lookup {
   int direction; /* 1, -1, or 0 before two rows were found                  */
   uint32_t root; /* of the table                                            */
   unsigned hits, misses;
+  unsigned doubt; /* followers more before the next leaf is taken apart */
 } uringvfs_row_lookup;
 
 struct uringvfs_readahead {

@@ -12,10 +12,11 @@
 #include <stdlib.h>
 
 enum {
-  FOLLOWERS = 3,    /* pages asked for after an index leaf before it is taken apart     */
-  EVIDENCE = 3,     /* rows found in order that begin a read-ahead                      */
-  LARGEST_GAP = 64, /* entries in between whose rows SQLite has in its cache            */
-  MOST_MISSES = 4   /* pages that belong to no entry before the leaf is given up        */
+  FOLLOWERS = 3,        /* pages asked for after an index leaf before it is taken apart,    */
+  FOLLOWERS_MOST = 192, /* or after it was taken apart in vain several times            */
+  EVIDENCE = 3,         /* rows found in order that begin a read-ahead                      */
+  LARGEST_GAP = 64,     /* entries in between whose rows SQLite has in its cache            */
+  MOST_MISSES = 4       /* pages that belong to no entry before the leaf is given up        */
 };
 
 void uringvfs__rows_forget(uringvfs_row_lookup *rows) {
@@ -52,6 +53,7 @@ static void read_leaf(uringvfs_file *database, uringvfs_row_lookup *rows) {
   rows->known = true;
   rows->count = rows->hits = 0;
   rows->direction = 0;
+  rows->doubt = rows->doubt * 2 + FOLLOWERS < FOLLOWERS_MOST ? rows->doubt * 2 + FOLLOWERS : FOLLOWERS_MOST;
   database->readahead->nodes_in_vain = 0; /* the table's interior pages are wanted now */
   if (page != NULL && uringvfs__read_hint(database, rows->leaf, page)) take_apart(database, rows, page);
   free(page);
@@ -95,7 +97,7 @@ uringvfs_stream *uringvfs__rows_of(uringvfs_file *database, uint32_t pgno) {
   if (rows->leaf == 0 || rows->leaf == pgno) return NULL;
   if (s->cached) return s; /* until a read takes long, nothing is to be foreseen */
   if (!rows->known) {
-    if (++rows->followers < FOLLOWERS) return NULL;
+    if (++rows->followers < FOLLOWERS + rows->doubt) return NULL;
     read_leaf(database, rows);
   }
   if (rows->count == 0) return NULL;
@@ -109,7 +111,9 @@ uringvfs_stream *uringvfs__rows_of(uringvfs_file *database, uint32_t pgno) {
   rows->misses = 0;
   rows->next = entry + (rows->direction < 0 ? -1 : 1);
   if (s->depth == 0) s->depth = URINGVFS_FIRST_DEPTH;
-  return rows->hits >= EVIDENCE + ra->caution ? s : NULL;
+  if (rows->hits < EVIDENCE + ra->caution) return NULL;
+  rows->doubt = 0;
+  return s;
 }
 
 void uringvfs__rows_predict(uringvfs_file *database, uint32_t pgno, uringvfs_batch *b) {
