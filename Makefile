@@ -222,11 +222,12 @@ tests_chosen := $(if $(TESTS),$(shell set -f; for t in $(tests_here); do for p i
   ($$p|tests/$$p|tests/$$p/*|*/$$p|*/$$p.c|*/$$p.sh|*/$$p.py) echo $$t; break;; esac; done; done),$(tests_here))
 chosen_bin = $(patsubst %.c,$(BUILD)/%,$(filter %.c,$(tests_chosen)))
 # The helper programs and libraries of their folders.
-chosen_helpers = $(sort $(foreach d,$(dir $(tests_chosen)),$(filter $(BUILD)/$(d)%,$(prog_bin) $(preload_so))))
+chosen_helpers = $(sort $(foreach d,$(dir $(tests_chosen)),$(filter $(BUILD)/$(d)%,$(prog_bin) $(preload_so))) \
+  $(if $(filter tests/demo/%,$(tests_chosen)),$(BUILD)/demo/bench/bench))
 run_tests = BUILD='$(BUILD)' URINGVFS_SO='$(abspath $(extension))' SAN='$(SAN)' CC='$(CC)' JOBS='$(JOBS)' \
   TEST_TIMEOUT='$(TEST_TIMEOUT)'
 
-tests: all $(test_bin) $(prog_bin) $(preload_so)
+tests: all $(test_bin) $(prog_bin) $(preload_so) $(demo_bin)
 
 check: all $(chosen_bin) $(chosen_helpers)
 	$(Q)$(run_tests) tests/run.sh $(chosen_bin) $(filter-out %.c,$(tests_chosen))

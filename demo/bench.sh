@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bench.sh [OPTION]... - whole workloads on several VFSs, cold and warm, beside the device's limit; --help lists the options.
+# bench.sh [OPTION]... - whole workloads on several VFSs, cold and warm, beside the limit of the device; see --help.
 #
 # Finds (or builds) the program; demo/bench/ does the work. The databases go into the build directory unless --dir says
 # otherwise. With --read-ahead-kb they go to a file system of their own, on a loop device whose queue can be set without

@@ -2,7 +2,7 @@
 ** bench.c - whole workloads through several VFSs in turn, cold and warm, beside what the device could do.
 **
 ** Runs alternate A B C, C B A, A B C, ... so that a drift of the machine meets all; each is a process of its own
-** (measure.c). The ratio of a run is that of A in the same round. A family of workloads is a table in a file of its own.
+** (measure.c). The ratio of a run is that to A in the same round. A family of workloads is a table in its own file.
 */
 #include "bench.h"
 
@@ -44,7 +44,7 @@ static char work_dir[400];
 static pid_t main_pid;
 static database databases[LAYOUTS];
 
-/* ---- Command line ------------------------------------------------------------------------------------------------- */
+/* ---- Command line ---------------------------------------------------------------------------------------------- */
 
 static void usage(void) {
   printf(
@@ -159,7 +159,7 @@ static void parse(int argc, char **argv) {
   if (!options.rows) options.rows = (int64_t)(size_mb * 1e6 / (options.row_bytes + CELL_BYTES));
 }
 
-/* ---- Running ----------------------------------------------------------------------------------------------------------- */
+/* ---- Running --------------------------------------------------------------------------------------------------- */
 
 static void show_progress(const workload *w, int run_number, const char *what) {
   if (!options.progress) return;
@@ -230,7 +230,7 @@ static void run_all(report *r) {
   }
 }
 
-/* ---- Whatever ends the program, nothing stays behind ---------------------------------------------------------------------- */
+/* ---- Whatever ends the program, nothing stays behind ----------------------------------------------------------- */
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at) {
   (void)st, (void)type, (void)at;

@@ -3,8 +3,8 @@
 **
 ** A run is one workload once through one VFS, in a process of its own: measure.c forks it, so that the parent never
 ** has the database open (closing a descriptor of it would drop the POSIX locks of its connections) and so that the
-** process's counters are the run's. The result comes back in shared memory. A family of workloads is a table in a file of its
-** own, listed in main.c; its functions run in the child.
+** process's counters are the run's. The result comes back in shared memory. A family of workloads is a table in a file
+** of its own, listed in bench.c; its functions run in the child.
 */
 #ifndef BENCH_H
 #define BENCH_H
@@ -41,7 +41,7 @@ void make_database(database *base);
 uint64_t first_word(int64_t id);
 uint64_t last_word(int64_t id, int64_t k);
 
-/* ---- One run (measure.c) ----------------------------------------------------------------------------------------- */
+/* ---- One run (measure.c) --------------------------------------------------------------------------------------- */
 
 typedef struct side {
   const char *name;     /* as the user gave it: "uring&uring_readahead=0", "unix+mmap" */
@@ -95,7 +95,7 @@ void remove_output(const task *t);
 /* Dies with the child's own message if the run fails. */
 void measure(const workload *w, const database *base, const side *s, double seconds, run_result *result);
 
-/* ---- The device's limit (limit.c) ----------------------------------------------------------------------------------- */
+/* ---- The device's limit (limit.c) ------------------------------------------------------------------------------ */
 
 /* The pages that a workload reads, in its order; a cold workload's without repetition. */
 typedef struct page_list {
@@ -109,7 +109,7 @@ void free_pages(page_list *list);
 /* The time of all of them through bare liburing, in waited-for batches of LIMIT_DEPTH. */
 double limit_ns(const workload *w, const database *base, const page_list *list);
 
-/* ---- The machine (machine.c) ------------------------------------------------------------------------------------------ */
+/* ---- The machine (machine.c) ----------------------------------------------------------------------------------- */
 
 /* Runs f(arg) in a child process, and waits; dies if it failed. `cgroup`: it joins the memory limit. */
 void in_child(void (*f)(void *), void *arg, bool cgroup);
@@ -133,10 +133,11 @@ void unshare_memory(void *memory, size_t bytes);
 typedef struct machine {
   char kernel[200], filesystem[32], device[64], date[32];
   int cpus, memory_mb, read_ahead_kb;
+  double load; /* of the last minute; what else runs is part of the figures */
 } machine;
 void describe_machine(machine *m, const char *dir);
 
-/* ---- Results and their presentation (report.c) -------------------------------------------------------------------------- */
+/* ---- Results and their presentation (table.c, json.c, plot.c) -------------------------------------------------- */
 
 typedef struct outcome {
   const workload *workload;
@@ -159,6 +160,14 @@ typedef struct report {
   int outcome_count;
 } report;
 
+/* Nanoseconds an operation. */
+spread op_time(const outcome *o, int side_index);
+/* How many times as fast as the first side, run by run. */
+spread ratio(const outcome *o, int side_index, double *each);
+/* How many times as long as the limit. */
+spread times_limit(const outcome *o, int side_index);
+const char *outcome_title(const outcome *o, char *text, size_t size);
+
 void print_header(const report *r);
 void print_database(const database *base);
 void print_outcome(const report *r, const outcome *o);
@@ -166,7 +175,7 @@ void print_footer(const report *r);
 void write_json(const report *r, FILE *f); /* and closes it */
 void write_svg(const report *r, const char *path);
 
-/* ---- Families of workloads: tables that end with a NULL name ------------------------------------------------------------ */
+/* ---- Families of workloads: tables that end with a NULL name --------------------------------------------------- */
 
 extern const workload read_workloads[];
 

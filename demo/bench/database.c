@@ -1,5 +1,5 @@
 /*
-** database.c - the databases that are read: the same rows twice, with the leaves of the table in the file's order or not.
+** database.c - the databases that are read: the same rows twice, the table's leaves in the file's order or not.
 **
 ** Keys are a permutation of the ids, so that a range of keys is a known number of rows spread over the whole table. The
 ** first word of a row's value follows from its id, the last from id and key: whoever reads a row can tell that its
@@ -111,7 +111,7 @@ static void fill(const database *base) {
   close_db(&db);
 }
 
-/* ---- Where the leaves are -------------------------------------------------------------------------------------------- */
+/* ---- Where the leaves are -------------------------------------------------------------------------------------- */
 
 static void describe_leaves(database *base, sqlite3_stmt *stmt, uint32_t *distance) {
   int64_t last = 0;

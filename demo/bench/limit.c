@@ -1,7 +1,7 @@
 /*
 ** limit.c - what the device could do: the pages that a workload reads, all known in advance, read by bare liburing.
 **
-** The list is recorded in a run on the VFS "recorder": the unix VFS, but for xRead of the database file, which notes the page.
+** The list is recorded in a run on the VFS "recorder": the unix VFS, but xRead of the database file notes the page.
 */
 #include "bench.h"
 
@@ -14,7 +14,7 @@
 
 enum { MAX_LISTED = 1 << 26 };
 
-/* ---- Recording, in the child --------------------------------------------------------------------------------------- */
+/* ---- Recording, in the child ----------------------------------------------------------------------------------- */
 
 static struct {
   sqlite3_vfs vfs, *parent;
@@ -82,7 +82,7 @@ void free_pages(page_list *list) {
   unshare_memory(list->count, sizeof *list->count);
 }
 
-/* ---- Reading ---------------------------------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------------------------- */
 
 typedef struct reading {
   const char *path;

@@ -1,5 +1,5 @@
 /*
-** machine.c - what is asked of the kernel: page cache, read-ahead of the device, memory limit, and facts for the report.
+** machine.c - what is asked of the kernel: page cache, read-ahead of the device, memory limit, facts for the report.
 **
 ** What set_read_ahead() and limit_memory() change is changed back by undo_machine().
 */
@@ -44,7 +44,7 @@ static bool read_text(const char *path, char *text, size_t size) {
   return true;
 }
 
-/* ---- Child processes ------------------------------------------------------------------------------------------------ */
+/* ---- Child processes ------------------------------------------------------------------------------------------- */
 
 void *share(size_t bytes) {
   void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -99,7 +99,7 @@ void in_child(void (*f)(void *), void *arg, bool cgroup) {
   if (status != 0) exit(1); /* it has said why */
 }
 
-/* ---- Page cache ------------------------------------------------------------------------------------------------------- */
+/* ---- Page cache ------------------------------------------------------------------------------------------------ */
 
 static int open_file(const char *path) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -155,7 +155,7 @@ void fill_cache(const char *path) {
   close(fd);
 }
 
-/* ---- Read-ahead of the device ------------------------------------------------------------------------------------------- */
+/* ---- Read-ahead of the device ---------------------------------------------------------------------------------- */
 
 /* The directory of the block device in /sys; of the whole disk where it is a partition. */
 static bool device_dir(const char *dir, char *path, size_t size) {
@@ -197,9 +197,9 @@ void set_read_ahead(const char *dir, int kb) {
   if (get_read_ahead(dir) != kb) die("%s does not take %d", path, kb);
 }
 
-/* ---- Memory limit --------------------------------------------------------------------------------------------------------- */
+/* ---- Memory limit ---------------------------------------------------------------------------------------------- */
 
-/* Where cgroups with a memory controller can be made: version 1 has a mount of it, version 2 names it among its controllers. */
+/* Where cgroups with a memory limit can be made: version 1 has a mount for it, version 2 names its controllers. */
 static bool memory_controller(char *path, size_t size, int *version) {
   FILE *mounts = setmntent("/proc/self/mounts", "r");
   bool found = false;
@@ -244,7 +244,7 @@ void undo_machine(void) {
   if (cgroup_dir[0]) rmdir(cgroup_dir);
 }
 
-/* ---- Facts ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Facts ----------------------------------------------------------------------------------------------------- */
 
 /* The mount that the directory is on: the longest mount point that begins its path. */
 static void describe_mount(machine *m, const char *dir) {
@@ -273,5 +273,6 @@ void describe_machine(machine *m, const char *dir) {
   m->cpus = (int)sysconf(_SC_NPROCESSORS_ONLN);
   m->memory_mb = (int)(sysconf(_SC_PHYS_PAGES) / 1024 * sysconf(_SC_PAGESIZE) / 1024);
   m->read_ahead_kb = get_read_ahead(dir);
+  if (getloadavg(&m->load, 1) != 1) m->load = -1;
   describe_mount(m, dir);
 }

@@ -1,8 +1,8 @@
 /*
 ** measure.c - one run: page cache made cold or warm, a process of its own, the operations timed, its counters read.
 **
-** Cold: the time has opening the database in it. Warm: the file is in memory (with a memory limit: what fits of it), and one
-** round of operations came before.
+** Cold: the time has opening the database in it. Warm: the file is in memory (with a memory limit, what fits of it),
+** and operations came before.
 */
 #include "bench.h"
 
@@ -68,7 +68,7 @@ static int64_t operations(const workload *w, task *t, int count, double seconds,
   return n;
 }
 
-/* ---- Counters ----------------------------------------------------------------------------------------------------- */
+/* ---- Counters -------------------------------------------------------------------------------------------------- */
 
 /* The object of PRAGMA uring_stats; "" where there is none. */
 static void uring_stats(const task *t, char *text) {
@@ -121,7 +121,7 @@ static void store(run_result *r, counters before, counters after, uint32_t *late
   r->op_median_ns = percentile(latency_ns, (size_t)r->ops, 50);
 }
 
-/* ---- The run ------------------------------------------------------------------------------------------------------- */
+/* ---- The run --------------------------------------------------------------------------------------------------- */
 
 static void timed_run(void *arg) {
   job *j = arg;

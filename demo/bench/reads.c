@@ -80,7 +80,7 @@ static void op_join(task *t) {
   if (n != t->base->picks) die("%s: wrong answer: %lld rows joined", t->side->name, (long long)n);
 }
 
-/* ---- Whole databases ------------------------------------------------------------------------------------------------- */
+/* ---- Whole databases ------------------------------------------------------------------------------------------- */
 
 /* The copy is not flushed: reading is what is measured. */
 static void op_backup(task *t) {

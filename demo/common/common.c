@@ -25,7 +25,7 @@ void on_log(void *unused, int code, const char *message) {
   if (code != SQLITE_NOTICE_RECOVER_WAL) fprintf(stderr, "\n%s: sqlite (%d): %s\n", progname, code, message);
 }
 
-/* ---- SQLite, short ------------------------------------------------------------------------------------------- */
+/* ---- SQLite, short --------------------------------------------------------------------------------------------- */
 
 void check(sqlite3 *db, int rc, const char *what) {
   if (rc != SQLITE_OK && rc != SQLITE_DONE && rc != SQLITE_ROW)
@@ -109,7 +109,7 @@ spread ratios(const double *a, const double *b, int pairs) {
   return spread_of(r, pairs);
 }
 
-/* ---- Command line ------------------------------------------------------------------------------------------------ */
+/* ---- Command line ---------------------------------------------------------------------------------------------- */
 
 double number(const char *option, const char *text, double low, double high) {
   char *end;

@@ -3,6 +3,7 @@
 **
 **   row     the last byte of every leaf of a table is another: the last column of the row there
 **   fewer   leaves of tables have a row less
+**   again   every seventh page that is the leaf of a table is the first such page again
 **   index   the last byte of every leaf of an index is another: the rowid there
 **   cached  posix_fadvise drops nothing
 **
@@ -22,17 +23,25 @@ static bool lies(const char *what) {
   return lie && strcmp(lie, what) == 0;
 }
 
-static void change(unsigned char *page) {
+static void repeat(unsigned char *page, off64_t offset) {
+  static unsigned char first[PAGE_BYTES];
+  if (page[0] != TABLE_LEAF) return;
+  if (first[0] == 0) memcpy(first, page, PAGE_BYTES);
+  if (offset / PAGE_BYTES % 7 == 0) memcpy(page, first, PAGE_BYTES);
+}
+
+static void change(unsigned char *page, off64_t offset) {
   if (page[0] == TABLE_LEAF && lies("row")) page[PAGE_BYTES - 1] = 0xa5;
   if (page[0] == INDEX_LEAF && lies("index")) page[PAGE_BYTES - 1] = 0xa5;
   if (page[0] == TABLE_LEAF && lies("fewer") && page[4] > 1) page[4]--;
+  if (lies("again")) repeat(page, offset);
 }
 
 ssize_t pread64(int fd, void *buffer, size_t bytes, off64_t offset) {
   static ssize_t (*real)(int, void *, size_t, off64_t);
   if (!real) *(void **)&real = dlsym(RTLD_NEXT, "pread64");
   ssize_t n = real(fd, buffer, bytes, offset);
-  if (n == PAGE_BYTES) change(buffer);
+  if (n == PAGE_BYTES) change(buffer, offset);
   return n;
 }
 

@@ -50,7 +50,8 @@ for name in $names; do
   if [[ $name == integrity ]]; then lie index "$name" 'integrity_check: '; else lie row "$name" 'wrong answer'; fi
 done
 lie fewer scan-warm 'wrong answer'
-lie fewer vacuum-into 'wrong answer'
+lie fewer point-cold '0 rows of 1'
+lie again scan-warm/contiguous 'is not the next one'
 lie index range-cold 'wrong answer'
 lie cached scan-cold 'stay in memory'
 
