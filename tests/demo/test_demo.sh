@@ -40,7 +40,7 @@ real=$(command -v sqlite3)
 cat >"$tmp/bin/sqlite3" <<EOF
 #!/bin/sh
 "$real" "\$@"; code=\$?
-"$real" "${vfs%%&*}.db" "UPDATE file SET mtime = 0 WHERE id = 7" 2>/dev/null
+test ! -e "${vfs%%&*}.db" || "$real" "${vfs%%&*}.db" "UPDATE file SET mtime = 0 WHERE id = 7" 2>/dev/null
 exit \$code
 EOF
 chmod +x "$tmp/bin/sqlite3"
