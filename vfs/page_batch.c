@@ -90,34 +90,53 @@ static unsigned prepare(uringvfs_file *database, const uringvfs_batch *b, uringv
   return n;
 }
 
-/* What has come goes into the buffer. */
+/* What has come goes into the buffer, and what interior pages say into the map. Of those that were only read for that, nothing is kept. */
 static void take_in(uringvfs_file *database, const uringvfs_batch *b, const uringvfs_page_op *ops) {
   uringvfs_readahead *ra = database->readahead;
   const uint32_t page_size = ra->buffer.page_size;
   uint64_t left = ops->op.length;
   for (unsigned i = 0; i < b->count; i++, left -= page_size) {
     if (left == 0) left = (++ops)->op.length;
-    if (!uringvfs__read_is_whole(ops)) {
-      uringvfs__buffer_drop(&ra->buffer, b->slots[i]);
-      continue;
-    }
-    uringvfs__buffer_fill(&ra->buffer, b->slots[i]);
     const uringvfs_source *source = &b->sources[i];
-    const uint32_t pgno = uringvfs__page_number(database, source->wal, (int)page_size, source->offset);
     const uint8_t *page = uringvfs__buffer_page(&ra->buffer, b->slots[i]);
-    if (pgno > 1 && uringvfs__page_kind(page, pgno) == URINGVFS_PAGE_INTERIOR)
-      uringvfs__readahead_learn(database, pgno, page);
+    const bool came = uringvfs__read_is_whole(ops);
+    const uint32_t pgno = came ? uringvfs__page_number(database, source->wal, (int)page_size, source->offset) : 0;
+    const bool interior = pgno > 1 && uringvfs__page_kind(page, pgno) == URINGVFS_PAGE_INTERIOR;
+    if (interior) uringvfs__readahead_learn(database, pgno, page);
+    if (came && !(interior && source->stream == URINGVFS_STREAM_ROWS))
+      uringvfs__buffer_fill(&ra->buffer, b->slots[i]);
+    else
+      uringvfs__buffer_drop(&ra->buffer, b->slots[i]);
   }
+}
+
+static void read_all(uringvfs_file *database, uringvfs_batch *b) {
+  uringvfs_readahead *ra = database->readahead;
+  for (unsigned i = 0; i < b->count; i++) {
+    int lost;
+    b->slots[i] = uringvfs__buffer_reserve(&ra->buffer, &b->sources[i], &lost);
+    if (lost >= 0) uringvfs__readahead_wasted(ra, 1);
+  }
+  uringvfs_page_op *ops = (uringvfs_page_op *)ra->buffer.memory;
+  uringvfs__read_batch(database, ops, prepare(database, b, ops));
+  take_in(database, b, ops);
+}
+
+/* An empty batch. False: there is nowhere to read to. */
+static bool begin(uringvfs_file *database, uringvfs_batch *b) {
+  uringvfs_page_buffer *buffer = &database->readahead->buffer;
+  sqlite3_int64 bytes;
+  if (buffer->memory == NULL && !uringvfs__buffer_open(buffer, database->format.page_size)) return false;
+  if (database->parent->pMethods->xFileSize(database->parent, &bytes) != SQLITE_OK) return false;
+  b->count = 0;
+  b->database_bytes = (uint64_t)bytes;
+  return true;
 }
 
 bool uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *s, uint32_t pgno, uringvfs_source wanted) {
   uringvfs_readahead *ra = database->readahead;
-  if (ra->buffer.memory == NULL && !uringvfs__buffer_open(&ra->buffer, database->format.page_size)) return false;
-  sqlite3_int64 database_bytes;
-  if (database->parent->pMethods->xFileSize(database->parent, &database_bytes) != SQLITE_OK) return false;
   uringvfs_batch b;
-  b.count = 0;
-  b.database_bytes = (uint64_t)database_bytes;
+  if (!begin(database, &b)) return false;
   choose_depth(database, s);
   wanted.stream = (uint8_t)(s - ra->streams);
   if (!uringvfs__batch_add(database, &b, wanted) || b.count == 0) return false;
@@ -128,20 +147,12 @@ bool uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *s, uint3
   if (!uringvfs__reads_take_ring(database, b.count)) keep_neighbours(&b, wanted, ra->buffer.page_size);
   if (b.count < 2) return false;
 
-  for (unsigned i = 0; i < b.count; i++) {
-    int lost;
-    b.slots[i] = uringvfs__buffer_reserve(&ra->buffer, &b.sources[i], &lost);
-    if (lost >= 0) uringvfs__readahead_wasted(ra, 1);
-  }
-  uringvfs_page_op *ops = (uringvfs_page_op *)ra->buffer.memory;
-  const unsigned operations = prepare(database, &b, ops);
   const uint64_t start_ns = rt_now_ns();
-  uringvfs__read_batch(database, ops, operations);
-  s->cached = rt_now_ns() - start_ns < (uint64_t)b.count * CACHED_BATCH_NS;
+  read_all(database, &b);
+  const uint64_t ns = rt_now_ns() - start_ns;
+  s->cached = uringvfs__cache_matters(database) && ns < (uint64_t)b.count * CACHED_BATCH_NS;
   s->untimed = 0;
   s->slow = false;
-  take_in(database, &b, ops);
-
   s->read_ahead = b.count - 1;
   s->used = 0;
   ra->issued += b.count - 1;
@@ -150,6 +161,18 @@ bool uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *s, uint3
   ra->nodes_in_vain = 0;
   ra->patience = URINGVFS_PATIENCE;
   return true;
+}
+
+void uringvfs__read_interiors(uringvfs_file *database, const uint32_t *pages, unsigned count) {
+  uringvfs_batch b;
+  if (!begin(database, &b)) return;
+  const unsigned most = database->readahead->buffer.capacity / 2;
+  for (unsigned i = 0; i < count && b.count < most && b.count < URINGVFS_READAHEAD_MAX; i++) {
+    uringvfs_source source = uringvfs__source_of(database, pages[i]);
+    source.stream = URINGVFS_STREAM_ROWS;
+    (void)uringvfs__batch_add(database, &b, source);
+  }
+  if (b.count > 0) read_all(database, &b);
 }
 
 bool uringvfs__read_hint(uringvfs_file *database, uint32_t pgno, uint8_t *page) {

@@ -19,11 +19,7 @@ static uint16_t *head_of(uringvfs_page_buffer *b, bool wal, uint64_t offset) {
 _Static_assert(URINGVFS_BUFFER_HEADS == 1 << 9, "the hash gives 9 bits");
 
 static void poison(uringvfs_page_buffer *b, unsigned slot) {
-#ifdef URINGVFS_VERIFY_READAHEAD
-  memset(uringvfs__buffer_page(b, slot), 0xa5, b->page_size);
-#else
-  (void)b, (void)slot;
-#endif
+  if (URINGVFS_VERIFY) memset(uringvfs__buffer_page(b, slot), 0xa5, b->page_size);
 }
 
 bool uringvfs__buffer_open(uringvfs_page_buffer *b, uint32_t page_size) {

@@ -98,7 +98,7 @@ void uringvfs__readahead_locks_changed(uringvfs_file *database) {
     uringvfs__tree_trim(&ra->map);
   }
   memset(ra->streams, 0, sizeof ra->streams);
-  uringvfs__rows_forget(&ra->rows);
+  uringvfs__rows_end(&ra->rows);
   if (stable) uringvfs__wal_index_snapshot(database, database->read_mark, &ra->wal_frames);
 }
 
@@ -120,7 +120,7 @@ void uringvfs__readahead_written(uringvfs_file *database, bool wal, int64_t offs
 void uringvfs__readahead_close(uringvfs_file *database) {
   if (database->readahead == NULL) return;
   uringvfs__readahead_drop(database);
-  uringvfs__rows_forget(&database->readahead->rows);
+  uringvfs__rows_end(&database->readahead->rows);
   uringvfs__tree_clear(&database->readahead->map);
   free(database->readahead);
   database->readahead = NULL;
@@ -171,34 +171,32 @@ static void seen(uringvfs_file *database, uint32_t pgno, const uint8_t *page, ui
   }
   switch (uringvfs__page_kind(page, pgno)) {
   case URINGVFS_PAGE_INTERIOR: note(database, pgno, page); break;
-  case URINGVFS_PAGE_LEAF_INDEX:
-    if (database->readahead != NULL) uringvfs__rows_index_leaf(database, pgno, page);
+  case URINGVFS_PAGE_LEAF_TABLE:
+    if (database->readahead != NULL) uringvfs__tree_leaf_seen(&database->readahead->map, pgno);
     break;
-  default: break;
+  case URINGVFS_PAGE_LEAF_INDEX:
+    if (database->readahead == NULL) break;
+    uringvfs__tree_leaf_seen(&database->readahead->map, pgno);
+    uringvfs__rows_index_leaf(database, pgno, page);
+    break;
+  case URINGVFS_PAGE_OTHER: break;
   }
 }
 
 /* ---- reading ---- */
 
-/* Builds that test: the file must still hold what is about to be handed out, and every stream reads ahead. */
-#ifdef URINGVFS_VERIFY_READAHEAD
-#include <stdio.h>
-enum { VERIFY = 1 };
+/* The file must still hold what is about to be handed out. */
 static void verify(const uringvfs_file *file, const void *page, uint32_t page_size, uint64_t offset) {
+  if (!URINGVFS_VERIFY) return;
   char *now = malloc(page_size);
-  if (file->parent->pMethods->xRead(file->parent, now, (int)page_size, (sqlite3_int64)offset) != SQLITE_OK ||
+  if (now == NULL ||
+      file->parent->pMethods->xRead(file->parent, now, (int)page_size, (sqlite3_int64)offset) != SQLITE_OK ||
       memcmp(now, page, page_size) != 0) {
-    fprintf(stderr, "uringvfs: %s: the page read ahead at %llu is stale\n", file->name, (unsigned long long)offset);
+    sqlite3_log(SQLITE_INTERNAL, "uringvfs: %s: the page read ahead at %llu is stale", file->name, offset);
     abort();
   }
   free(now);
 }
-#else
-enum { VERIFY = 0 };
-static void verify(const uringvfs_file *file, const void *page, uint32_t page_size, uint64_t offset) {
-  (void)file, (void)page, (void)page_size, (void)offset;
-}
-#endif
 
 /* The page leaves the buffer for the caller. */
 static bool hand_out(uringvfs_file *database, void *data, uringvfs_source wanted, uint8_t *wanted_by) {
@@ -234,6 +232,16 @@ static int read_cached(uringvfs_stream *s, uringvfs_file *file, void *data, int 
   return rc;
 }
 
+/* Reads a page alone, and tells the row look-up if it came from the device. */
+static int read_alone(uringvfs_file *database, uringvfs_file *file, void *data, int amount, sqlite3_int64 offset) {
+  uringvfs_row_lookup *rows = &database->readahead->rows;
+  if (!uringvfs__rows_are_waiting(rows)) return uringvfs__read(file, data, amount, offset);
+  const uint64_t start_ns = rt_now_ns();
+  int rc = uringvfs__read(file, data, amount, offset);
+  if (!uringvfs__cache_matters(database) || rt_now_ns() - start_ns > CACHED_READ_NS) uringvfs__rows_slow_follower(rows);
+  return rc;
+}
+
 static int read_page(uringvfs_file *database, uint32_t pgno, uringvfs_file *file, void *data, int amount,
                      sqlite3_int64 offset) {
   uringvfs_readahead *ra = database->readahead;
@@ -248,9 +256,8 @@ static int read_page(uringvfs_file *database, uint32_t pgno, uringvfs_file *file
     return SQLITE_OK;
   }
   if (s == NULL) s = uringvfs__rows_of(database, pgno);
-  if (s == NULL) return uringvfs__read(file, data, amount, offset);
-  if (s->cached && !VERIFY && database->options.backend != RT_BACKEND_URING)
-    return read_cached(s, file, data, amount, offset);
+  if (s == NULL) return read_alone(database, file, data, amount, offset);
+  if (s->cached) return read_cached(s, file, data, amount, offset);
   if (uringvfs__read_with_next(database, s, pgno, wanted) && hand_out(database, data, wanted, &number))
     return SQLITE_OK;
   return uringvfs__read(file, data, amount, offset);

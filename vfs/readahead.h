@@ -46,7 +46,7 @@ typedef struct uringvfs_tree_node {
   uint32_t used;      /* the map's clock when it was last of use                            */
   uint16_t asked[2];  /* positions of the children last asked for                           */
   uint16_t next;      /* in its hash chain, 0: the end                                      */
-  bool upper;         /* its children are interior pages themselves                         */
+  uint8_t level;      /* 1: its children are leaves, 2: theirs are, ...; 0: not known       */
 } uringvfs_tree_node;
 
 /*
@@ -69,8 +69,12 @@ bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *
 ** it is not known; *interior is then the interior page that would tell, or 0.
 */
 uint32_t uringvfs__tree_step(uringvfs_tree_map *map, uringvfs_place *place, int direction, uint32_t *interior);
+/* This page is a leaf: that says the levels above it. */
+void uringvfs__tree_leaf_seen(uringvfs_tree_map *map, uint32_t pgno);
 /* The uppermost known interior page above a page of a table with rowids, or 0. thoroughly: by looking everywhere. */
 uint32_t uringvfs__tree_root(uringvfs_tree_map *map, uint32_t pgno, bool thoroughly);
+/* Another table's uppermost interior page, above other interior pages: number i of them, 0: there are no more. */
+uint32_t uringvfs__tree_other_root(const uringvfs_tree_map *map, unsigned i);
 /* The leaf that holds the row, from a root down. 0: not known; *interior is then the interior page that would tell, or 0. */
 uint32_t uringvfs__tree_leaf(uringvfs_tree_map *map, uint32_t root, int64_t rowid, uint32_t *interior);
 /* Keeps what may be kept between transactions. */
@@ -124,6 +128,18 @@ void uringvfs__buffer_drop(uringvfs_page_buffer *b, unsigned slot);
 /* Everything goes, the memory too. Returns how many pages nobody had asked for. */
 unsigned uringvfs__buffer_close(uringvfs_page_buffer *b);
 
+/* Builds that test hand out nothing that the file does not hold, and read ahead always. */
+#ifdef URINGVFS_VERIFY_READAHEAD
+enum { URINGVFS_VERIFY = 1 };
+#else
+enum { URINGVFS_VERIFY = 0 };
+#endif
+
+/* Does it make a difference whether the kernel has a page in its cache? Not where every read takes the ring. */
+static inline bool uringvfs__cache_matters(const uringvfs_file *database) {
+  return !URINGVFS_VERIFY && database->options.backend != RT_BACKEND_URING;
+}
+
 /* ---- stream.c: scans ---- */
 
 enum {
@@ -159,7 +175,7 @@ typedef struct uringvfs_stream {
 typedef struct uringvfs_row_lookup {
   uint32_t leaf;      /* of the index, seen last; 0: none                        */
   bool known;         /* its entries are in rowids                               */
-  unsigned followers; /* other pages asked for since                             */
+  unsigned followers; /* other pages asked for since that came from the device   */
   int64_t *rowids;
   unsigned count;
   int next;      /* the entry whose row is expected                         */
@@ -192,7 +208,13 @@ uringvfs_stream *uringvfs__stream_of(uringvfs_file *database, uint32_t pgno);
 void uringvfs__rows_index_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *page);
 /* Is this page the leaf of a row that the index leads to? As uringvfs__stream_of. */
 uringvfs_stream *uringvfs__rows_of(uringvfs_file *database, uint32_t pgno);
-void uringvfs__rows_forget(uringvfs_row_lookup *rows);
+/* Does it want to know whether the page now asked for comes from the device? And: it did. */
+static inline bool uringvfs__rows_are_waiting(const uringvfs_row_lookup *rows) {
+  return rows->leaf != 0 && !rows->known;
+}
+static inline void uringvfs__rows_slow_follower(uringvfs_row_lookup *rows) { rows->followers++; }
+/* The transaction is over. */
+void uringvfs__rows_end(uringvfs_row_lookup *rows);
 
 /* ---- page_batch.c: reading pages together ---- */
 
@@ -215,6 +237,8 @@ void uringvfs__stream_predict(uringvfs_file *database, const uringvfs_stream *s,
 void uringvfs__rows_predict(uringvfs_file *database, uint32_t pgno, uringvfs_batch *b);
 /* Reads the wanted page together with what the stream will want after it. False: it is not in the buffer after all. */
 bool uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *s, uint32_t pgno, uringvfs_source wanted);
+/* Reads interior pages for the map and keeps none. */
+void uringvfs__read_interiors(uringvfs_file *database, const uint32_t *pages, unsigned count);
 /* One page into `page`, from wherever it is; nothing is reported. */
 bool uringvfs__read_hint(uringvfs_file *database, uint32_t pgno, uint8_t *page);
 

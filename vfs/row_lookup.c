@@ -5,7 +5,8 @@
 ** and the table's interior pages say which leaf holds which row. So when a few pages that SQLite asks for turn out to be the leaves of
 ** entries of the index leaf it has read last, in their order, the leaves of the entries that follow are read ahead.
 **
-** To take an index leaf apart costs as much as a few cached reads: it is done when several other pages have been asked for since.
+** To take an index leaf apart and to find the table it belongs to costs as much as many cached reads. It is done when several other
+** pages have come from the device since, and later each time it was in vain.
 */
 #include "readahead.h"
 
@@ -16,12 +17,14 @@ enum {
   FOLLOWERS_MOST = 192, /* or after it was taken apart in vain several times            */
   EVIDENCE = 3,         /* rows found in order that begin a read-ahead                      */
   LARGEST_GAP = 64,     /* entries in between whose rows SQLite has in its cache            */
+  TABLES = 4,           /* that are tried                                                */
   MOST_MISSES = 4       /* pages that belong to no entry before the leaf is given up        */
 };
 
-void uringvfs__rows_forget(uringvfs_row_lookup *rows) {
+/* Which table it was is worth remembering. */
+void uringvfs__rows_end(uringvfs_row_lookup *rows) {
   free(rows->rowids);
-  *rows = (uringvfs_row_lookup){0};
+  *rows = (uringvfs_row_lookup){.root = rows->root};
 }
 
 static void take_apart(uringvfs_file *database, uringvfs_row_lookup *rows, const uint8_t *page) {
@@ -45,6 +48,22 @@ void uringvfs__rows_index_leaf(uringvfs_file *database, uint32_t pgno, const uin
   rows->known = false;
   if (rows->hits >= EVIDENCE && !database->readahead->streams[URINGVFS_STREAM_ROWS].cached)
     take_apart(database, rows, page);
+}
+
+/* Reads the interior pages that say where the rows are; SQLite has them in its cache, but the map may not. */
+static void load_interiors(uringvfs_file *database, uint32_t root) {
+  uringvfs_readahead *ra = database->readahead;
+  uint32_t wanted[URINGVFS_READAHEAD_MAX];
+  for (int level = 0; level < 4; level++) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < ra->rows.count && n < URINGVFS_READAHEAD_MAX; i++) {
+      uint32_t interior;
+      (void)uringvfs__tree_leaf(&ra->map, root, ra->rows.rowids[i], &interior);
+      if (interior != 0 && (n == 0 || wanted[n - 1] != interior)) wanted[n++] = interior;
+    }
+    if (n == 0) return;
+    uringvfs__read_interiors(database, wanted, n);
+  }
 }
 
 /* The index leaf is SQLite's by now: it has to be read again. */
@@ -90,19 +109,37 @@ static int locate(uringvfs_readahead *ra, uint32_t pgno) {
   return entry;
 }
 
+/* The first entry found for this page, with the table that it is found in; -1: none. */
+static int find_table(uringvfs_file *database, uint32_t pgno) {
+  uringvfs_readahead *ra = database->readahead;
+  uringvfs_row_lookup *rows = &ra->rows;
+  const uint32_t latest = rows->root;
+  for (int i = -2; i < TABLES; i++) {
+    rows->root = i == -2   ? uringvfs__tree_root(&ra->map, pgno, rows->misses == 0)
+                 : i == -1 ? latest
+                           : uringvfs__tree_other_root(&ra->map, (unsigned)i);
+    if (rows->root == 0 && i >= 0) break;
+    if (rows->root == 0) continue;
+    if (rows->misses == 0) load_interiors(database, rows->root);
+    const int entry = locate(ra, pgno);
+    if (entry >= 0) return entry;
+  }
+  rows->root = latest;
+  return -1;
+}
+
 uringvfs_stream *uringvfs__rows_of(uringvfs_file *database, uint32_t pgno) {
   uringvfs_readahead *ra = database->readahead;
   uringvfs_row_lookup *rows = &ra->rows;
   uringvfs_stream *s = &ra->streams[URINGVFS_STREAM_ROWS];
   if (rows->leaf == 0 || rows->leaf == pgno) return NULL;
-  if (s->cached) return s; /* until a read takes long, nothing is to be foreseen */
+  if (s->cached && rows->hits >= EVIDENCE) return s; /* until a read takes long, nothing is to be foreseen */
   if (!rows->known) {
-    if (++rows->followers < FOLLOWERS + rows->doubt) return NULL;
+    if (rows->followers < FOLLOWERS + rows->doubt) return NULL;
     read_leaf(database, rows);
   }
   if (rows->count == 0) return NULL;
-  if (rows->hits == 0) rows->root = uringvfs__tree_root(&ra->map, pgno, rows->misses == 0);
-  const int entry = rows->root != 0 ? locate(ra, pgno) : -1;
+  const int entry = rows->hits == 0 ? find_table(database, pgno) : locate(ra, pgno);
   if (entry < 0) {
     if (++rows->misses >= MOST_MISSES) rows->count = rows->hits = 0;
     return NULL;
@@ -119,7 +156,9 @@ uringvfs_stream *uringvfs__rows_of(uringvfs_file *database, uint32_t pgno) {
 void uringvfs__rows_predict(uringvfs_file *database, uint32_t pgno, uringvfs_batch *b) {
   uringvfs_readahead *ra = database->readahead;
   const uringvfs_row_lookup *rows = &ra->rows;
-  const unsigned depth = ra->streams[URINGVFS_STREAM_ROWS].depth;
+  /* Nobody knows where the range ends: what is behind it may be half of what was found before, no more. */
+  const unsigned known = rows->hits / 2 + URINGVFS_FIRST_DEPTH, wanted = ra->streams[URINGVFS_STREAM_ROWS].depth;
+  const unsigned depth = wanted < known ? wanted : known;
   for (int i = rows->next; b->count <= depth && i >= 0 && i < (int)rows->count; i += rows->direction < 0 ? -1 : 1) {
     uint32_t interior, leaf = uringvfs__tree_leaf(&ra->map, rows->root, rows->rowids[i], &interior);
     if (leaf == 0) leaf = interior; /* read it now, and its leaves the next time */

@@ -52,7 +52,7 @@ void uringvfs__tree_clear(uringvfs_tree_map *map) {
 
 /* Those that lead to many others go last. */
 static bool is_staler(const uringvfs_tree_node *a, const uringvfs_tree_node *b) {
-  return a->upper != b->upper ? b->upper : a->used < b->used;
+  return a->level != b->level ? a->level < b->level : a->used < b->used;
 }
 
 static uringvfs_tree_node *stalest(uringvfs_tree_map *map) {
@@ -102,7 +102,7 @@ bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_
   uringvfs_tree_node fresh = {.pgno = pgno, .asked = {NOWHERE, NOWHERE}, .used = ++map->clock};
   if (n != NULL) {
     fresh.parent = n->parent;
-    fresh.upper = n->upper;
+    fresh.level = n->level;
     forget(map, n);
   }
   if (!copy_cells(&fresh, cells)) {
@@ -121,8 +121,10 @@ bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_
   for (unsigned i = 0; i < n->count; i++) *slot_of(map, n->children[i]) = (uringvfs_place){number, (uint16_t)i};
   uringvfs_place place;
   if (uringvfs__tree_find(map, pgno, &place)) {
-    n->parent = map->nodes[place.node].pgno;
-    map->nodes[place.node].upper = true;
+    uringvfs_tree_node *parent = &map->nodes[place.node];
+    n->parent = parent->pgno;
+    if (parent->level == 0) parent->level = 2; /* at least */
+    if (n->level == 0 && parent->level > 2) n->level = (uint8_t)(parent->level - 1);
   }
   return true;
 }
@@ -131,6 +133,16 @@ bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *
   *place = *slot_of(map, pgno);
   const uringvfs_tree_node *n = &map->nodes[place->node];
   return place->position < n->count && n->children[place->position] == pgno;
+}
+
+void uringvfs__tree_leaf_seen(uringvfs_tree_map *map, uint32_t pgno) {
+  uringvfs_place place;
+  if (!uringvfs__tree_find(map, pgno, &place)) return;
+  uringvfs_tree_node *n = &map->nodes[place.node];
+  for (uint8_t level = 1; level < DEEPEST && n != NULL && n->level != level; level++) {
+    n->level = level;
+    n = n->parent != 0 ? node_of(map, n->parent) : NULL;
+  }
 }
 
 /* ---- the next page ---- */
@@ -198,6 +210,14 @@ uint32_t uringvfs__tree_root(uringvfs_tree_map *map, uint32_t pgno, bool thoroug
   return n->keys != NULL ? n->pgno : 0;
 }
 
+uint32_t uringvfs__tree_other_root(const uringvfs_tree_map *map, unsigned i) {
+  for (int k = 1; k < URINGVFS_TREE_NODES; k++) {
+    const uringvfs_tree_node *n = &map->nodes[k];
+    if (n->keys != NULL && n->parent == 0 && n->level > 1 && n->pgno != 1 && i-- == 0) return n->pgno;
+  }
+  return 0;
+}
+
 /* The first child whose key is not below rowid. */
 static unsigned position_of(const uringvfs_tree_node *n, int64_t rowid) {
   unsigned low = 0, high = n->count - 1;
@@ -217,13 +237,14 @@ uint32_t uringvfs__tree_leaf(uringvfs_tree_map *map, uint32_t root, int64_t rowi
   for (int depth = 0; depth < DEEPEST && n != NULL && n->keys != NULL; depth++) {
     const uint32_t child = n->children[position_of(n, rowid)];
     n->used = ++map->clock;
-    if (!n->upper) return child;
+    if (n->level <= 1) return n->level == 1 ? child : 0;
     uringvfs_tree_node *below = node_of(map, child);
     if (below == NULL) {
       *interior = child;
       return 0;
     }
     below->parent = n->pgno;
+    below->level = (uint8_t)(n->level - 1);
     n = below;
   }
   return 0;
