@@ -118,6 +118,8 @@ uringvfs_stream *uringvfs__stream_of(uringvfs_file *database, uint32_t pgno) {
     stranger(database);
   }
   if (s != NULL && s->run >= EVIDENCE + ra->caution) return s;
+  /* Forwards in the file the kernel reads ahead itself, while SQLite works: a backup in batches took 1.2 times as long. */
+  if (uringvfs__cache_matters(database)) return NULL;
   return numbers->run >= EVIDENCE_NUMBER + ra->caution ? numbers : NULL;
 }
 
