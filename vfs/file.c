@@ -173,7 +173,10 @@ static int file_control(sqlite3_file *file, int op, void *arg) {
     f->parent_only = rc == SQLITE_OK;
     return rc;
   case SQLITE_FCNTL_COMMIT_ATOMIC_WRITE:
-  case SQLITE_FCNTL_ROLLBACK_ATOMIC_WRITE: f->parent_only = false; break;
+  case SQLITE_FCNTL_ROLLBACK_ATOMIC_WRITE:
+    f->parent_only = false;
+    uringvfs__readahead_drop(f); /* it may hold what only the parent's descriptor had */
+    break;
   default: break;
   }
   return PARENT(f, xFileControl)(f->parent, op, arg);
