@@ -78,6 +78,7 @@ tests_all_c := $(filter-out tests/sqlite/%,$(sort $(wildcard tests/*.c tests/*/*
 test_src := $(foreach f,$(tests_all_c),$(if $(filter test_%,$(notdir $(f))),$(f)))
 support_src := $(foreach f,$(tests_all_c),$(if $(filter support%,$(notdir $(f))),$(f)))
 prog_src := $(foreach f,$(tests_all_c),$(if $(filter prog_%,$(notdir $(f))),$(f)))
+fuzz_src := $(foreach f,$(tests_all_c),$(if $(filter fuzz_%,$(notdir $(f))),$(f)))
 preload_src := $(foreach f,$(tests_all_c),$(if $(filter preload_%,$(notdir $(f))),$(f)))
 # An archive that every test program may draw on: a simulated backend, say.
 shared_src := $(filter-out $(test_src) $(support_src) $(prog_src) $(preload_src),$(filter tests/sim/%,$(tests_all_c)))
@@ -93,6 +94,7 @@ ext_obj := $(ext_src:%.c=$(BUILD)/loadable/%.o)
 ext_static_obj := $(ext_src:%.c=$(BUILD)/%.o)
 test_bin := $(test_src:%.c=$(BUILD)/%)
 prog_bin = $(patsubst %.c,$(BUILD)/%,$(filter-out $(if $(have_fuse),,%faultfs.c %_fuse.c),$(prog_src)))
+fuzz_bin := $(fuzz_src:%.c=$(BUILD)/%)
 preload_so := $(preload_src:%.c=$(BUILD)/%.so)
 shared_obj := $(shared_src:%.c=$(BUILD)/%.o)
 demo_bin := $(demo_src:%.c=$(BUILD)/%) $(BUILD)/demo/bench/bench
@@ -109,7 +111,7 @@ products := $(runtime_library) $(library) $(shared_library) $(extension) $(BUILD
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check check-valgrind check-sqlite check-crash tests demo compare bench install uninstall clean format lint help force
+.PHONY: all deps check check-valgrind check-sqlite check-crash check-fuzz fuzzers tests demo compare bench install uninstall clean format lint help force
 
 all: $(products)
 
@@ -199,7 +201,9 @@ $(BUILD)/$(1:.c=): $(BUILD)/$(1:.c=.o) $(call support_of,$(1)) $(BUILD)/tests/li
 	$$(Q)$$(CC) $$(all_ldflags) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) -Wl,--as-needed $$(TEST_LIBS) \
 	  $$(if $$(filter %faultfs %_fuse,$$@),$$(FUSE_LIBS)) $(call sqlite_for,$(1)) $$(URING_LIBS)
 endef
-$(foreach f,$(test_src) $(prog_src),$(eval $(call test_program,$(f))))
+$(foreach f,$(test_src) $(prog_src) $(fuzz_src),$(eval $(call test_program,$(f))))
+# libFuzzer brings their main. The libraries are compiled for it in a build of their own: see check-fuzz.
+$(fuzz_bin): all_ldflags += -fsanitize=fuzzer
 
 $(preload_so): $(BUILD)/%.so: $(BUILD)/%.o
 	$(call say,LD,$@)
@@ -227,7 +231,7 @@ chosen_helpers = $(sort $(foreach d,$(dir $(tests_chosen)),$(filter $(BUILD)/$(d
 run_tests = BUILD='$(BUILD)' URINGVFS_SO='$(abspath $(extension))' SAN='$(SAN)' CC='$(CC)' JOBS='$(JOBS)' \
   TEST_TIMEOUT='$(TEST_TIMEOUT)'
 
-tests: all $(test_bin) $(prog_bin) $(preload_so) $(demo_bin)
+tests: all $(test_bin) $(prog_bin) $(preload_so) $(demo_bin) $(fuzz_src:%.c=$(BUILD)/%.o)
 
 check: all $(chosen_bin) $(chosen_helpers)
 	$(Q)$(run_tests) tests/run.sh $(chosen_bin) $(filter-out %.c,$(tests_chosen))
@@ -243,6 +247,11 @@ check-sqlite: all
 # The long form of the crash simulation (CRASH_IMAGES=100000 CRASH_SEED=0), and the planted bugs that it must find.
 check-crash: all $(BUILD)/tests/crash/prog_crash
 	$(Q)BUILD='$(BUILD)' CC='$(CC)' JOBS='$(JOBS)' tests/crash/check.sh
+
+# Fuzzing with libFuzzer, FUZZ_SECONDS=3600 in all. Built by clang whatever CC is.
+fuzzers: $(fuzz_bin)
+check-fuzz:
+	$(Q)BUILD='$(BUILD)' JOBS='$(JOBS)' tests/fuzz/fuzz.sh $(FUZZ_ARGS)
 
 demo: all $(demo_bin)
 	$(Q)BUILD='$(BUILD)' URINGVFS_SO='$(abspath $(extension))' demo/run.sh
@@ -293,7 +302,7 @@ uninstall:
 packages := gcc make libc6-dev pkg-config libsqlite3-dev sqlite3 sqlite3-tools liburing-dev libcmocka-dev \
   libseccomp-dev libfuse3-dev fuse3 python3 strace e2fsprogs util-linux
 # `make deps DEV=1`: also what lint, valgrind and check-sqlite need.
-packages += $(if $(DEV),clang clang-format clang-tidy cppcheck valgrind dpkg-dev tcl tcl-dev zlib1g-dev)
+packages += $(if $(DEV),clang libclang-rt-dev clang-format clang-tidy cppcheck valgrind dpkg-dev tcl tcl-dev zlib1g-dev)
 
 deps:
 	@command -v dpkg-query >/dev/null || { \

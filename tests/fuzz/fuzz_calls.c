@@ -1,0 +1,858 @@
+/*
+** fuzz_calls.c - random VFS calls, through uring and the default VFS, compared after each.
+**
+** The input is a list of steps: an opcode, whose highest bit says which of two connections to one database makes the step, and what it
+** needs. A step is one or a few calls that SQLite could make at that point. What a connection holds (locks, read mark, the tenure of the
+** WAL's write lock) and what is in the WAL is kept in a small model of wal.c and pager.c; a step that the model does not allow is
+** left out, so that every input is a valid one.
+**
+** Compared: what each call returns, bytes read, sizes; at the end of a commit frame, of a tenure, at xSync, xUnlock, CKPT_DONE and xClose also
+** the bytes in the files. uring drops the frames of a transaction that did not commit, so a WAL is compared up to its last committed
+** frame, and its size exactly as long as no dropped frames are in question.
+*/
+#include "support_fuzz.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_PAGES = 24, MAX_FRAMES = 600, MAX_STEPS = 400, MAX_PAGE_BYTES = 65536 };
+enum { WAL_HEADER = 32, FRAME_HEADER = 24 };
+/* wal.c: the locks of the wal-index. */
+enum { WAL_WRITE = 0, WAL_CKPT = 1, WAL_READ_0 = 3, WAL_READ_1 = 4, WAL_READ_COUNT = 4 };
+
+/* One file, opened through both VFSs. */
+typedef struct pair {
+  sqlite3_file *side[SIDES];
+  const char *what; /* for messages */
+  bool open;
+} pair;
+
+typedef struct connection {
+  const char *name[SIDES]; /* made by sqlite3_create_filename */
+  pair db, wal, journal;
+  int lock;      /* SQLITE_LOCK_ of the database */
+  bool readonly; /* the database is */
+  bool private;  /* the WAL is used in exclusive mode: no wal-index lock is taken        */
+  int read_lock; /* WAL_READ_0 or WAL_READ_1 if a read transaction is open, otherwise 0  */
+  unsigned generation, mark, first; /* frames first <= i < mark are seen by it            */
+  bool tenure, committed;           /* holds the write lock; has written its commit frame */
+  unsigned position;                /* where its next frame goes                          */
+} connection;
+
+static struct world {
+  fuzz_input in;
+  unsigned page_bytes;
+  connection connections[2];
+  pair temp;
+  int raw[SIDES]; /* descriptors of the database, beside the VFSs: closed at the very end, because close(2) drops locks */
+  /* The WAL: what is committed, and from where the next restart may begin. */
+  uint8_t page_of[MAX_FRAMES];
+  unsigned frames, backfilled, generation, pages;
+  bool has_header;
+  sqlite3_int64 equal_end;   /* up to here both files were written, whatever the bytes are now      */
+  sqlite3_int64 tenure_end;  /* where the writes of this tenure end                               */
+  sqlite3_int64 dropped_end; /* where the longest of the dropped transactions since would have ended */
+  uint32_t noise;            /* in place of checksums                                             */
+} w;
+
+static uint8_t buffer[SIDES][MAX_PAGE_BYTES + FRAME_HEADER], page[MAX_PAGE_BYTES];
+
+static connection *other(const connection *c) { return &w.connections[c == &w.connections[0]]; }
+
+/* ---- calls, made on both sides ---- */
+
+static int agree(const char *file, const char *call, const int rc[SIDES]) {
+  fuzz_trace("  %s %s: %d", file, call, rc[0]);
+  FUZZ_CHECK(rc[SIDE_DEFAULT] == rc[SIDE_URING], "%s %s: %d on the default VFS, %d on uring", file, call, rc[0], rc[1]);
+  return rc[0];
+}
+
+/* `call` is evaluated for s = 0 and 1. */
+#define BOTH(rc, file, name, call)                                                                                     \
+  do {                                                                                                                 \
+    int both_rc[SIDES];                                                                                                \
+    for (int s = 0; s < SIDES; s++) both_rc[s] = (call);                                                               \
+    (rc) = agree(file, name, both_rc);                                                                                 \
+  } while (0)
+#define METHOD(f, name) (f)->side[s]->pMethods->name
+
+static int file_open(pair *f, const char *what, const char *const name[SIDES], int flags) {
+  int rc, out[SIDES] = {0, 0};
+  for (int s = 0; s < SIDES; s++) {
+    f->side[s] = calloc(1, (size_t)sqlite3_vfs_find(fuzz_vfs[s])->szOsFile);
+    FUZZ_CHECK(f->side[s] != NULL, "out of memory");
+  }
+  BOTH(rc, what, "xOpen",
+       sqlite3_vfs_find(fuzz_vfs[s])
+           ->xOpen(sqlite3_vfs_find(fuzz_vfs[s]), name != NULL ? name[s] : NULL, f->side[s], flags, &out[s]));
+  FUZZ_CHECK(rc != SQLITE_OK || out[0] == out[1], "%s: opened with 0x%x and 0x%x", what, out[0], out[1]);
+  f->what = what;
+  f->open = rc == SQLITE_OK;
+  for (int s = 0; s < SIDES && !f->open; s++) {
+    FUZZ_CHECK(f->side[s]->pMethods == NULL, "%s: pMethods after a failed xOpen", what);
+    free(f->side[s]);
+  }
+  return rc;
+}
+
+static void file_close(pair *f) {
+  int rc;
+  if (!f->open) return;
+  BOTH(rc, f->what, "xClose", METHOD(f, xClose)(f->side[s]));
+  for (int s = 0; s < SIDES; s++) free(f->side[s]);
+  f->open = false;
+}
+
+static void file_read(pair *f, unsigned bytes, sqlite3_int64 offset) {
+  int rc;
+  fuzz_trace("    offset %lld, %u bytes", offset, bytes);
+  for (int s = 0; s < SIDES; s++) memset(buffer[s], 0xa5, bytes);
+  BOTH(rc, f->what, "xRead", METHOD(f, xRead)(f->side[s], buffer[s], (int)bytes, offset));
+  if (rc != SQLITE_OK && rc != SQLITE_IOERR_SHORT_READ) return;
+  FUZZ_CHECK(memcmp(buffer[0], buffer[1], bytes) == 0, "%s: other bytes at %lld", f->what, offset);
+}
+
+/* data: one for both, or two. */
+static void file_write2(pair *f, const void *first, const void *second, unsigned bytes, sqlite3_int64 offset) {
+  int rc;
+  fuzz_trace("    offset %lld, %u bytes", offset, bytes);
+  BOTH(rc, f->what, "xWrite", METHOD(f, xWrite)(f->side[s], s == 0 ? first : second, (int)bytes, offset));
+  FUZZ_CHECK(rc == SQLITE_OK, "%s: xWrite gives %d", f->what, rc);
+}
+
+static void file_write(pair *f, const void *data, unsigned bytes, sqlite3_int64 offset) {
+  file_write2(f, data, data, bytes, offset);
+}
+
+static void file_truncate(pair *f, sqlite3_int64 size) {
+  int rc;
+  fuzz_trace("    to %lld", size);
+  BOTH(rc, f->what, "xTruncate", METHOD(f, xTruncate)(f->side[s], size));
+}
+
+static void file_sync(pair *f, uint8_t flags) {
+  int rc;
+  const int how = (flags & 1 ? SQLITE_SYNC_FULL : SQLITE_SYNC_NORMAL) | (flags & 2 ? SQLITE_SYNC_DATAONLY : 0);
+  BOTH(rc, f->what, "xSync", METHOD(f, xSync)(f->side[s], how));
+}
+
+static void file_sizes(pair *f, sqlite3_int64 size[SIDES]) {
+  int rc;
+  BOTH(rc, f->what, "xFileSize", METHOD(f, xFileSize)(f->side[s], &size[s]));
+}
+
+static void file_size(pair *f) {
+  sqlite3_int64 size[SIDES] = {0, 0};
+  file_sizes(f, size);
+  FUZZ_CHECK(size[0] == size[1], "%s: size %lld on the default VFS, %lld on uring", f->what, size[0], size[1]);
+}
+
+/* A control whose argument is a number, in and out. */
+static void file_control(pair *f, const char *name, int op, sqlite3_int64 value, bool wide) {
+  int rc, narrow[SIDES] = {(int)value, (int)value};
+  sqlite3_int64 number[SIDES] = {value, value};
+  BOTH(rc, f->what, name,
+       METHOD(f, xFileControl)(f->side[s], op, wide ? (void *)&number[s] : (void *)&narrow[s]));
+  FUZZ_CHECK(rc != SQLITE_OK || (number[0] == number[1] && narrow[0] == narrow[1]), "%s %s: %lld/%d and %lld/%d",
+             f->what, name, number[0], narrow[0], number[1], narrow[1]);
+}
+
+static int shm_lock(connection *c, int lock, int n, int flags) {
+  int rc;
+  fuzz_trace("    lock %d, n %d, flags %d", lock, n, flags);
+  BOTH(rc, c->db.what, "xShmLock", METHOD(&c->db, xShmLock)(c->db.side[s], lock, n, flags));
+  return rc;
+}
+
+static bool shm_take(connection *c, int lock, int n, int kind) {
+  return c->private || shm_lock(c, lock, n, SQLITE_SHM_LOCK | kind) == SQLITE_OK;
+}
+
+static void shm_give(connection *c, int lock, int n, int kind) {
+  if (!c->private) shm_lock(c, lock, n, SQLITE_SHM_UNLOCK | kind);
+}
+
+/* ---- the bytes of the files ---- */
+
+static void compare_descriptors(const char *what, const int fd[SIDES], sqlite3_int64 bytes) {
+  static uint8_t chunk[SIDES][MAX_PAGE_BYTES];
+  for (sqlite3_int64 at = 0; at < bytes; at += MAX_PAGE_BYTES) {
+    const size_t want = (size_t)(bytes - at < MAX_PAGE_BYTES ? bytes - at : MAX_PAGE_BYTES);
+    for (int s = 0; s < SIDES; s++)
+      FUZZ_CHECK(pread(fd[s], chunk[s], want, at) == (ssize_t)want, "%s of %s ends before %lld", what,
+                 s == SIDE_URING ? "uring" : "the default VFS", at + (sqlite3_int64)want);
+    FUZZ_CHECK(memcmp(chunk[0], chunk[1], want) == 0, "%s: the files differ below %lld", what,
+               at + (sqlite3_int64)want);
+  }
+}
+
+static void compare_databases(void) {
+  struct stat st[SIDES];
+  if (w.raw[0] < 0) return;
+  for (int s = 0; s < SIDES; s++) FUZZ_CHECK(fstat(w.raw[s], &st[s]) == 0, "fstat");
+  FUZZ_CHECK(st[0].st_size == st[1].st_size, "database: %lld bytes on the default VFS, %lld on uring",
+             (sqlite3_int64)st[0].st_size, (sqlite3_int64)st[1].st_size);
+  compare_descriptors("database", w.raw, st[0].st_size);
+}
+
+static sqlite3_int64 frame_offset(unsigned frame) {
+  return WAL_HEADER + (sqlite3_int64)frame * (FRAME_HEADER + w.page_bytes);
+}
+
+/* Closing a descriptor of a WAL is harmless: no POSIX lock is on it. */
+static void compare_wals(unsigned frames) {
+  int fd[SIDES];
+  if (!w.has_header) return;
+  for (int s = 0; s < SIDES; s++) {
+    char path[300];
+    snprintf(path, sizeof path, "%s/c.db-wal", fuzz_dir[s]);
+    fd[s] = open(path, O_RDONLY | O_CLOEXEC);
+    FUZZ_CHECK(fd[s] >= 0, "%s cannot be opened", path);
+  }
+  compare_descriptors("WAL", fd, frame_offset(frames));
+  for (int s = 0; s < SIDES; s++) close(fd[s]);
+}
+
+static void compare_names(void) {
+  static const char *const names[] = {"c.db", "c.db-wal", "c.db-journal", "c.db-shm"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    int rc, there[SIDES] = {-1, -1};
+    char path[SIDES][300];
+    for (int s = 0; s < SIDES; s++) snprintf(path[s], sizeof path[s], "%s/%s", fuzz_dir[s], names[i]);
+    BOTH(rc, names[i], "xAccess",
+         sqlite3_vfs_find(fuzz_vfs[s])
+             ->xAccess(sqlite3_vfs_find(fuzz_vfs[s]), path[s],
+                       i % 2 == 0 ? SQLITE_ACCESS_EXISTS : SQLITE_ACCESS_READWRITE, &there[s]));
+    FUZZ_CHECK(rc != SQLITE_OK || there[0] == there[1], "%s: xAccess says %d and %d", names[i], there[0], there[1]);
+  }
+}
+
+static void delete_file(const char *const name[SIDES], const char *what, int sync_directory) {
+  int rc;
+  BOTH(rc, what, "xDelete",
+       sqlite3_vfs_find(fuzz_vfs[s])->xDelete(sqlite3_vfs_find(fuzz_vfs[s]), name[s], sync_directory));
+}
+
+/* ---- what a write holds ---- */
+
+static void fill(uint8_t *data, unsigned bytes) {
+  const uint8_t seed = fuzz_byte(&w.in);
+  for (unsigned i = 0; i < bytes; i++) data[i] = (uint8_t)(seed + i * 7 + (i >> 8));
+}
+
+static void put32(uint8_t *at, uint32_t value) {
+  for (int i = 0; i < 4; i++) at[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+/* ---- opening and closing ---- */
+
+static void step_open(connection *c) {
+  static const int access[] = {SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+                               SQLITE_OPEN_READWRITE, SQLITE_OPEN_READONLY};
+  const uint8_t choice = fuzz_byte(&w.in);
+  if (c->db.open) return;
+  for (int s = 0; s < SIDES; s++) {
+    char path[SIDES][320];
+    snprintf(path[0], sizeof path[0], "%s/c.db", fuzz_dir[s]);
+    snprintf(path[1], sizeof path[1], "%s/c.db", fuzz_dir[s]);
+    char journal[340], wal[340];
+    snprintf(journal, sizeof journal, "%s-journal", path[0]);
+    snprintf(wal, sizeof wal, "%s-wal", path[0]);
+    const char *parameters[] = {"uring_backend", fuzz_backend(choice >> 2)};
+    c->name[s] = sqlite3_create_filename(path[0], journal, wal, 1, parameters);
+    FUZZ_CHECK(c->name[s] != NULL, "out of memory");
+  }
+  const int rc = file_open(&c->db, c == w.connections ? "database 0" : "database 1", c->name,
+                           SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_URI | access[choice % 4]);
+  c->readonly = choice % 4 == 3;
+  c->lock = SQLITE_LOCK_NONE;
+  for (int s = 0; s < SIDES; s++) {
+    if (rc != SQLITE_OK) sqlite3_free_filename((char *)(uintptr_t)c->name[s]);
+    if (rc != SQLITE_OK || w.raw[s] >= 0) continue;
+    char path[300];
+    snprintf(path, sizeof path, "%s/c.db", fuzz_dir[s]);
+    w.raw[s] = open(path, O_RDONLY | O_CLOEXEC);
+    FUZZ_CHECK(w.raw[s] >= 0, "%s cannot be opened", path);
+  }
+}
+
+static void unlock(connection *c, int level) {
+  int rc;
+  if (c->lock <= level) return;
+  fuzz_trace("    level %d", level);
+  BOTH(rc, c->db.what, "xUnlock", METHOD(&c->db, xUnlock)(c->db.side[s], level));
+  c->lock = level;
+  compare_databases();
+}
+
+static int lock(connection *c, int level) {
+  int rc;
+  fuzz_trace("    level %d", level);
+  BOTH(rc, c->db.what, "xLock", METHOD(&c->db, xLock)(c->db.side[s], level));
+  if (rc == SQLITE_OK) c->lock = level;
+  return rc;
+}
+
+static void end_write(connection *c);
+static void end_read(connection *c);
+static void checkpoint(connection *c, unsigned stop_after, uint8_t sync);
+
+/* As sqlite3WalClose: the last one copies everything and deletes the file. */
+static void close_wal(connection *c, bool last) {
+  end_read(c);
+  const bool was_private = c->private;
+  if (last && lock(c, SQLITE_LOCK_EXCLUSIVE) == SQLITE_OK)
+    c->private = true;
+  else
+    last = false;
+  if (last) checkpoint(c, MAX_PAGES, fuzz_byte(&w.in));
+  last = last && w.backfilled == w.frames;
+  if (!was_private) {
+    int rc;
+    BOTH(rc, c->db.what, "xShmUnmap", METHOD(&c->db, xShmUnmap)(c->db.side[s], last));
+  }
+  file_close(&c->wal);
+  if (last) {
+    const char *name[SIDES] = {sqlite3_filename_wal(c->name[0]), sqlite3_filename_wal(c->name[1])};
+    delete_file(name, "WAL", 0);
+    w.frames = w.backfilled = 0;
+    w.has_header = false;
+    w.equal_end = w.dropped_end = 0;
+    w.generation++;
+  } else {
+    compare_wals(w.frames);
+  }
+  c->private = false;
+}
+
+static void close_connection(connection *c) {
+  if (!c->db.open) return;
+  if (c->wal.open) close_wal(c, fuzz_byte(&w.in) & 1);
+  file_close(&c->journal);
+  unlock(c, SQLITE_LOCK_NONE);
+  file_close(&c->db);
+  for (int s = 0; s < SIDES; s++) sqlite3_free_filename((char *)(uintptr_t)c->name[s]);
+}
+
+/* ---- a database without a WAL ---- */
+
+/* A database that has frames in a WAL is never used without it. */
+static bool rollback_mode(const connection *c) { return c->db.open && !c->wal.open && !other(c)->wal.open && w.frames == 0; }
+
+static void step_lock(connection *c) {
+  static const int levels[] = {SQLITE_LOCK_SHARED, SQLITE_LOCK_RESERVED, SQLITE_LOCK_EXCLUSIVE};
+  const int level = levels[fuzz_byte(&w.in) % 3];
+  if (!c->db.open || c->wal.open || level <= c->lock) return;
+  /* SQLite takes RESERVED and EXCLUSIVE with SHARED in hand only. */
+  if (c->lock == SQLITE_LOCK_NONE && level > SQLITE_LOCK_SHARED && lock(c, SQLITE_LOCK_SHARED) != SQLITE_OK) return;
+  if (level > SQLITE_LOCK_SHARED && (c->readonly || !rollback_mode(c))) return;
+  lock(c, level);
+}
+
+static void step_unlock(connection *c) {
+  const int level = fuzz_byte(&w.in) & 1 ? SQLITE_LOCK_SHARED : SQLITE_LOCK_NONE;
+  if (c->db.open && !c->wal.open) unlock(c, level);
+}
+
+static void step_reserved(connection *c) {
+  int rc, reserved[SIDES] = {-1, -1};
+  if (!c->db.open || c->lock < SQLITE_LOCK_SHARED) return;
+  BOTH(rc, c->db.what, "xCheckReservedLock", METHOD(&c->db, xCheckReservedLock)(c->db.side[s], &reserved[s]));
+  FUZZ_CHECK(rc != SQLITE_OK || reserved[0] == reserved[1], "RESERVED is held: %d and %d", reserved[0], reserved[1]);
+}
+
+static bool may_write(const connection *c) { return rollback_mode(c) && c->lock == SQLITE_LOCK_EXCLUSIVE; }
+
+static void step_write(connection *c) {
+  const unsigned number = fuzz_byte(&w.in) % MAX_PAGES, count = fuzz_byte(&w.in) % 8 + 1;
+  if (!may_write(c)) return;
+  fill(page, w.page_bytes);
+  for (unsigned i = 0; i < count; i++)
+    file_write(&c->db, page, w.page_bytes, (sqlite3_int64)(number + i) * w.page_bytes);
+}
+
+static void step_truncate(connection *c) {
+  const unsigned pages = fuzz_byte(&w.in) % MAX_PAGES;
+  if (may_write(c)) file_truncate(&c->db, (sqlite3_int64)pages * w.page_bytes);
+}
+
+static void step_sync(connection *c) {
+  const uint8_t flags = fuzz_byte(&w.in);
+  if (!may_write(c)) return;
+  file_control(&c->db, "SYNC", SQLITE_FCNTL_SYNC, 0, true);
+  if (flags & 4) file_sync(&c->db, flags);
+  compare_databases();
+  if (flags & 8) file_control(&c->db, "COMMIT_PHASETWO", SQLITE_FCNTL_COMMIT_PHASETWO, 0, true);
+}
+
+static void step_journal(connection *c) {
+  static const unsigned amounts[] = {4, 28, 512};
+  const uint8_t choice = fuzz_byte(&w.in);
+  const sqlite3_int64 offset = fuzz_word(&w.in);
+  const unsigned bytes = choice / 8 % 4 < 3 ? amounts[choice / 8 % 4] : w.page_bytes;
+  if (!rollback_mode(c) || c->lock < SQLITE_LOCK_RESERVED) return;
+  const char *name[SIDES] = {sqlite3_filename_journal(c->name[0]), sqlite3_filename_journal(c->name[1])};
+  if (!c->journal.open)
+    file_open(&c->journal, "journal", name, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MAIN_JOURNAL);
+  else if (choice % 8 < 3)
+    file_write(&c->journal, (fill(page, bytes), page), bytes, offset);
+  else if (choice % 8 == 3)
+    file_read(&c->journal, bytes, offset);
+  else if (choice % 8 == 4)
+    file_truncate(&c->journal, offset);
+  else if (choice % 8 == 5)
+    file_sync(&c->journal, choice / 8);
+  else if (choice % 8 == 6)
+    file_size(&c->journal);
+  else {
+    file_close(&c->journal);
+    if (choice & 8) delete_file(name, "journal", choice >> 4 & 1);
+  }
+}
+
+static void step_fetch(connection *c) {
+  int rc;
+  const sqlite3_int64 offset = (sqlite3_int64)(fuzz_byte(&w.in) % MAX_PAGES) * w.page_bytes;
+  if (!rollback_mode(c) || c->lock < SQLITE_LOCK_SHARED) return;
+  void *got[SIDES] = {NULL, NULL};
+  BOTH(rc, c->db.what, "xFetch", METHOD(&c->db, xFetch)(c->db.side[s], offset, (int)w.page_bytes, &got[s]));
+  FUZZ_CHECK((got[0] == NULL) == (got[1] == NULL), "xFetch: %p and %p", got[0], got[1]);
+  if (rc != SQLITE_OK) return;
+  FUZZ_CHECK(got[0] == NULL || memcmp(got[0], got[1], w.page_bytes) == 0, "xFetch at %lld: other bytes", offset);
+  if (got[0] != NULL) BOTH(rc, c->db.what, "xUnfetch", METHOD(&c->db, xUnfetch)(c->db.side[s], offset, got[s]));
+}
+
+static void step_control(connection *c) {
+  const uint8_t choice = fuzz_byte(&w.in);
+  const sqlite3_int64 value = fuzz_byte(&w.in);
+  if (!c->db.open) return;
+  pair *f = choice & 16 && c->wal.open ? &c->wal : &c->db;
+  switch (choice % 9) {
+  case 0:
+    if (may_write(c)) file_control(f, "SIZE_HINT", SQLITE_FCNTL_SIZE_HINT, value * 1000, true);
+    break;
+  case 1: file_control(f, "CHUNK_SIZE", SQLITE_FCNTL_CHUNK_SIZE, value * 512, false); break;
+  case 2: file_control(f, "PERSIST_WAL", SQLITE_FCNTL_PERSIST_WAL, value % 3 - 1, false); break;
+  case 3: file_control(f, "POWERSAFE_OVERWRITE", SQLITE_FCNTL_POWERSAFE_OVERWRITE, value % 3 - 1, false); break;
+  case 4: file_control(f, "MMAP_SIZE", SQLITE_FCNTL_MMAP_SIZE, value % 2 ? value * 4096 : -1, true); break;
+  case 5: file_control(f, "HAS_MOVED", SQLITE_FCNTL_HAS_MOVED, -1, false); break;
+  case 6: file_control(f, "LOCKSTATE", SQLITE_FCNTL_LOCKSTATE, -1, false); break;
+  case 7: file_control(f, "an unknown control", 1000, -1, true); break;
+  default: {
+    int rc;
+    BOTH(rc, f->what, "xSectorSize", METHOD(f, xSectorSize)(f->side[s]));
+    BOTH(rc, f->what, "xDeviceCharacteristics", METHOD(f, xDeviceCharacteristics)(f->side[s]));
+  }
+  }
+}
+
+/* Changes what a connection does in the middle of whatever it is doing. */
+static void step_pragma(connection *c) {
+  const uint8_t choice = fuzz_byte(&w.in);
+  if (!c->db.open) return;
+  char *synchronous[] = {NULL, (char *)"synchronous", (char *)"off"};
+  char *backend[] = {NULL, (char *)"uring_backend", (char *)fuzz_backend(choice)};
+  int rc;
+  if (choice & 128) {
+    BOTH(rc, c->db.what, "PRAGMA synchronous",
+         METHOD(&c->db, xFileControl)(c->db.side[s], SQLITE_FCNTL_PRAGMA, (void *)synchronous));
+    return;
+  }
+  sqlite3_file *uring = c->db.side[SIDE_URING];
+  rc = uring->pMethods->xFileControl(uring, SQLITE_FCNTL_PRAGMA, (void *)backend);
+  FUZZ_CHECK(rc == SQLITE_OK && backend[0] != NULL && strcmp(backend[0], backend[2]) == 0, "PRAGMA uring_backend: %d %s",
+             rc, backend[0]);
+  sqlite3_free(backend[0]);
+}
+
+static void step_temp(connection *c) {
+  static const int kinds[] = {SQLITE_OPEN_TEMP_DB, SQLITE_OPEN_TEMP_JOURNAL, SQLITE_OPEN_TRANSIENT_DB,
+                              SQLITE_OPEN_SUBJOURNAL};
+  const uint8_t choice = fuzz_byte(&w.in);
+  const sqlite3_int64 offset = fuzz_word(&w.in);
+  const unsigned bytes = choice & 64 ? w.page_bytes : (unsigned)choice + 1;
+  (void)c;
+  if (!w.temp.open)
+    file_open(&w.temp, "temporary file", NULL,
+              kinds[choice % 4] | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_EXCLUSIVE |
+                  SQLITE_OPEN_DELETEONCLOSE);
+  else if (choice % 8 < 3)
+    file_write(&w.temp, (fill(page, bytes), page), bytes, offset);
+  else if (choice % 8 < 5)
+    file_read(&w.temp, bytes, offset);
+  else if (choice % 8 == 5)
+    file_truncate(&w.temp, offset);
+  else if (choice % 8 == 6)
+    file_size(&w.temp);
+  else
+    file_close(&w.temp);
+}
+
+/* ---- a database with a WAL ---- */
+
+/* As walIndexRecover reads it. */
+static void recover(connection *c) {
+  if (!shm_take(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE)) return;
+  if (w.has_header) file_read(&c->wal, WAL_HEADER, 0);
+  for (unsigned i = 0; i < w.frames && i < 30; i++) file_read(&c->wal, FRAME_HEADER + w.page_bytes, frame_offset(i));
+  shm_give(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE);
+}
+
+static void step_open_wal(connection *c) {
+  const connection *o = other(c);
+  const char *name[SIDES];
+  if (!c->db.open || c->readonly || c->wal.open || c->journal.open) return;
+  if (c->lock != SQLITE_LOCK_SHARED && c->lock != SQLITE_LOCK_EXCLUSIVE) return;
+  if (o->db.open && o->lock != SQLITE_LOCK_NONE && !o->wal.open) return;
+  for (int s = 0; s < SIDES; s++) name[s] = sqlite3_filename_wal(c->name[s]);
+  if (file_open(&c->wal, "WAL", name, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_WAL) != SQLITE_OK) return;
+  c->private = c->lock == SQLITE_LOCK_EXCLUSIVE;
+  c->read_lock = 0;
+  c->tenure = false;
+  if (!c->private) {
+    int rc;
+    void volatile *memory[SIDES] = {NULL, NULL};
+    BOTH(rc, c->db.what, "xShmMap", METHOD(&c->db, xShmMap)(c->db.side[s], 0, 32768, 1, &memory[s]));
+    FUZZ_CHECK((memory[0] == NULL) == (memory[1] == NULL), "xShmMap: %p and %p", memory[0], memory[1]);
+    FUZZ_CHECK(rc == SQLITE_OK, "xShmMap gives %d", rc);
+  }
+  recover(c);
+}
+
+static void step_close_wal(connection *c) {
+  const bool last = fuzz_byte(&w.in) & 1;
+  if (!c->wal.open) return;
+  close_wal(c, last);
+  unlock(c, SQLITE_LOCK_NONE);
+}
+
+static void begin_read(connection *c) {
+  if (!c->wal.open || c->read_lock != 0) return;
+  const int slot = w.backfilled == w.frames ? WAL_READ_0 : WAL_READ_1;
+  if (!shm_take(c, slot, 1, SQLITE_SHM_SHARED)) return;
+  c->read_lock = slot;
+  c->generation = w.generation;
+  c->mark = w.frames;
+  c->first = w.backfilled;
+}
+
+static void end_read(connection *c) {
+  end_write(c);
+  if (c->read_lock != 0) shm_give(c, c->read_lock, 1, SQLITE_SHM_SHARED);
+  c->read_lock = 0;
+}
+
+static void begin_write(connection *c) {
+  begin_read(c);
+  if (!c->wal.open || c->read_lock == 0 || c->tenure || !shm_take(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE)) return;
+  if (c->generation != w.generation || c->mark != w.frames) { /* SQLITE_BUSY_SNAPSHOT */
+    shm_give(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE);
+    return;
+  }
+  c->tenure = true;
+  c->committed = false;
+  c->position = w.frames;
+  w.tenure_end = 0;
+}
+
+static void end_write(connection *c) {
+  if (!c->tenure) return;
+  c->tenure = false;
+  if (c->committed) {
+    w.frames = c->mark = c->position;
+    if (w.equal_end < w.tenure_end) w.equal_end = w.tenure_end;
+  } else if (w.dropped_end < w.tenure_end) {
+    w.dropped_end = w.tenure_end;
+  }
+  shm_give(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE);
+  if (c->committed) file_control(&c->db, "COMMIT_PHASETWO", SQLITE_FCNTL_COMMIT_PHASETWO, 0, true);
+  compare_wals(w.frames);
+}
+
+static void wal_write(connection *c, const void *data, unsigned bytes, sqlite3_int64 offset) {
+  file_write(&c->wal, data, bytes, offset);
+  if (w.tenure_end < offset + bytes) w.tenure_end = offset + bytes;
+}
+
+static void make_header(uint8_t *header, unsigned page_number, unsigned size_after_commit) {
+  put32(header, page_number);
+  put32(header + 4, size_after_commit);
+  for (int i = 8; i < FRAME_HEADER; i += 4) put32(header + i, w.noise += 0x9e3779b9);
+}
+
+/* As walRestartLog: everything is in the database and nobody needs a frame. */
+static void restart(connection *c) {
+  if (w.frames == 0 || w.backfilled != w.frames || c->position != w.frames || c->committed) return;
+  if (c->read_lock != WAL_READ_0 || !shm_take(c, WAL_READ_1, WAL_READ_COUNT, SQLITE_SHM_EXCLUSIVE)) return;
+  shm_give(c, WAL_READ_1, WAL_READ_COUNT, SQLITE_SHM_EXCLUSIVE);
+  w.frames = w.backfilled = c->position = c->mark = c->first = 0;
+  w.has_header = false;
+  c->generation = ++w.generation;
+}
+
+static void append(connection *c, unsigned page_number, bool commit) {
+  uint8_t header[WAL_HEADER];
+  if (c->position == MAX_FRAMES) return;
+  if (c->position == 0 && !w.has_header) {
+    for (int i = 0; i < WAL_HEADER; i += 4) put32(header + i, 0x377f0682 + w.generation);
+    wal_write(c, header, WAL_HEADER, 0);
+    if (page_number & 1) file_sync(&c->wal, 0);
+    w.has_header = true;
+    compare_wals(0);
+  }
+  make_header(header, page_number, commit ? w.pages : 0);
+  const sqlite3_int64 offset = frame_offset(c->position);
+  wal_write(c, header, FRAME_HEADER, offset);
+  wal_write(c, page, w.page_bytes, offset + FRAME_HEADER);
+  w.page_of[c->position++] = (uint8_t)page_number;
+  if (!commit) return;
+  c->committed = true;
+  compare_wals(c->position);
+}
+
+/* Many frames, so that the 1 MiB that uring collects is filled now and then. */
+static void step_frames(connection *c) {
+  const uint8_t choice = fuzz_byte(&w.in), number = fuzz_byte(&w.in);
+  begin_write(c);
+  if (!c->tenure || c->committed) return;
+  if (choice & 1) restart(c);
+  fill(page, w.page_bytes);
+  const unsigned count = choice & 2 ? (choice >> 2) + 1u : (choice >> 2) % 4 + 1u;
+  for (unsigned i = 0; i < count; i++) append(c, (number + i) % MAX_PAGES + 1, false);
+}
+
+static void step_commit(connection *c) {
+  const uint8_t choice = fuzz_byte(&w.in), number = fuzz_byte(&w.in);
+  begin_write(c);
+  if (!c->tenure || c->committed || c->position == MAX_FRAMES) return;
+  if (choice & 1) restart(c);
+  w.pages = number % MAX_PAGES + 1;
+  fill(page, w.page_bytes);
+  append(c, (number >> 1) % w.pages + 1, true);
+  if (choice & 2) file_sync(&c->wal, choice >> 4);
+  if (choice & 4) end_write(c);
+  if (choice & 8) end_read(c);
+}
+
+/* A page that was spilled is dirtied again. */
+static void step_rewrite_page(connection *c) {
+  const unsigned choice = fuzz_word(&w.in);
+  if (!c->tenure || c->committed || c->position == w.frames) return;
+  fill(page, w.page_bytes);
+  const unsigned frame = w.frames + choice % (c->position - w.frames);
+  wal_write(c, page, w.page_bytes, frame_offset(frame) + FRAME_HEADER);
+}
+
+/* walRewriteChecksums, after the commit frame. */
+static void step_rewrite_headers(connection *c) {
+  const unsigned choice = fuzz_word(&w.in);
+  if (!c->tenure || !c->committed) return;
+  for (unsigned i = w.frames + choice % (c->position - w.frames); i < c->position; i++) {
+    uint8_t header[FRAME_HEADER];
+    file_read(&c->wal, FRAME_HEADER + w.page_bytes, frame_offset(i));
+    make_header(header, w.page_of[i], i == c->position - 1 ? w.pages : 0);
+    wal_write(c, header, FRAME_HEADER, frame_offset(i));
+  }
+  compare_wals(c->position);
+}
+
+/* Frames that fill a sector, with the commit flag, the last one split by an xSync; the file is cut to journal_size_limit. */
+static void step_after_commit(connection *c) {
+  const uint8_t choice = fuzz_byte(&w.in);
+  if (!c->tenure || !c->committed) return;
+  for (unsigned i = 0; i < choice % 4u && c->position < MAX_FRAMES; i++) append(c, w.page_of[c->position - 1], true);
+  if (choice & 4 && c->position < MAX_FRAMES) {
+    uint8_t header[FRAME_HEADER];
+    const sqlite3_int64 offset = frame_offset(c->position);
+    const unsigned first = w.page_bytes / 2;
+    make_header(header, w.page_of[c->position - 1], w.pages);
+    wal_write(c, header, FRAME_HEADER, offset);
+    wal_write(c, page, first, offset + FRAME_HEADER);
+    file_sync(&c->wal, choice >> 6);
+    wal_write(c, page + first, w.page_bytes - first, offset + FRAME_HEADER + first);
+    w.page_of[c->position] = w.page_of[c->position - 1];
+    c->position++;
+  }
+  if (choice & 8) {
+    const sqlite3_int64 end = frame_offset(c->position);
+    file_truncate(&c->wal, end);
+    if (w.dropped_end > end) w.dropped_end = end;
+    if (w.equal_end > end) w.equal_end = end;
+    if (w.tenure_end > end) w.tenure_end = end;
+  }
+  if (choice & 16) file_sync(&c->wal, choice >> 6);
+  compare_wals(c->position);
+}
+
+/* ROLLBACK TO: the frames behind are forgotten, wherever they are. */
+static void step_savepoint(connection *c) {
+  const unsigned choice = fuzz_word(&w.in);
+  if (c->tenure && !c->committed) c->position = w.frames + choice % (c->position - w.frames + 1);
+}
+
+static void step_end(connection *c) {
+  if (fuzz_byte(&w.in) & 1) end_write(c);
+  else end_read(c);
+}
+
+static void step_begin(connection *c) {
+  if (fuzz_byte(&w.in) & 1) begin_write(c);
+  else begin_read(c);
+}
+
+static void step_wal_size(connection *c) {
+  sqlite3_int64 size[SIDES] = {0, 0};
+  if (!c->wal.open) return;
+  if (!c->tenure && other(c)->tenure) return; /* only the writer asks */
+  const sqlite3_int64 sure = c->tenure && w.tenure_end > w.equal_end ? w.tenure_end : w.equal_end;
+  file_sizes(&c->wal, size);
+  const bool exact = w.dropped_end <= sure;
+  FUZZ_CHECK(exact ? size[0] == size[1] : size[1] >= sure && size[1] <= size[0],
+             "WAL: size %lld on the default VFS, %lld on uring, %lld were written for certain", size[0], size[1], sure);
+}
+
+/* As walCheckpoint. Stops after so many pages, as an interrupt does. */
+static void copy_pages(connection *c, unsigned safe, unsigned stop_after, uint8_t sync) {
+  unsigned copied = 0;
+  if (sync & 1) file_sync(&c->wal, sync >> 4);
+  file_control(&c->db, "CKPT_START", SQLITE_FCNTL_CKPT_START, 0, true);
+  if (sync & 2)
+    file_control(&c->db, "SIZE_HINT", SQLITE_FCNTL_SIZE_HINT, (sqlite3_int64)w.pages * w.page_bytes, true);
+  for (unsigned number = 1; number <= w.pages && copied <= stop_after; number++) {
+    unsigned frame = w.frames;
+    while (frame > w.backfilled && w.page_of[frame - 1] != number) frame--;
+    if (frame == w.backfilled || frame > safe) continue;
+    if (copied++ == stop_after) break;
+    file_read(&c->wal, w.page_bytes, frame_offset(frame - 1) + FRAME_HEADER);
+    file_write2(&c->db, buffer[0], buffer[1], w.page_bytes, (sqlite3_int64)(number - 1) * w.page_bytes);
+  }
+  file_control(&c->db, "CKPT_DONE", SQLITE_FCNTL_CKPT_DONE, 0, true);
+  compare_databases();
+  if (copied > stop_after) return;
+  if (safe == w.frames) {
+    file_truncate(&c->db, (sqlite3_int64)w.pages * w.page_bytes);
+    if (sync & 4) file_sync(&c->db, sync >> 4);
+    compare_databases();
+  }
+  w.backfilled = safe;
+}
+
+static void checkpoint(connection *c, unsigned stop_after, uint8_t sync) {
+  const connection *o = other(c);
+  if (!shm_take(c, WAL_CKPT, 1, SQLITE_SHM_EXCLUSIVE)) return;
+  unsigned safe = w.frames;
+  if (o->wal.open && o->read_lock == WAL_READ_1 && o->mark < safe) safe = o->mark;
+  if (safe > w.backfilled && shm_take(c, WAL_READ_0, 1, SQLITE_SHM_EXCLUSIVE)) {
+    copy_pages(c, safe, stop_after, sync);
+    shm_give(c, WAL_READ_0, 1, SQLITE_SHM_EXCLUSIVE);
+  }
+  shm_give(c, WAL_CKPT, 1, SQLITE_SHM_EXCLUSIVE);
+}
+
+static void step_checkpoint(connection *c) {
+  const uint8_t sync = fuzz_byte(&w.in), stop = fuzz_byte(&w.in);
+  if (c->wal.open && c->read_lock == 0) checkpoint(c, stop & 1 ? stop / 2 % MAX_PAGES : MAX_PAGES, sync);
+}
+
+/* PRAGMA wal_checkpoint(TRUNCATE), once everything is copied. */
+static void step_truncate_wal(connection *c) {
+  const uint8_t sync = fuzz_byte(&w.in);
+  if (!c->wal.open || c->read_lock != 0) return;
+  checkpoint(c, MAX_PAGES, sync);
+  if (w.backfilled != w.frames || !shm_take(c, WAL_CKPT, 1, SQLITE_SHM_EXCLUSIVE)) return;
+  if (shm_take(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE)) {
+    if (shm_take(c, WAL_READ_1, WAL_READ_COUNT, SQLITE_SHM_EXCLUSIVE)) {
+      file_truncate(&c->wal, 0);
+      w.frames = w.backfilled = 0;
+      w.has_header = false;
+      w.equal_end = w.dropped_end = 0;
+      w.generation++;
+      shm_give(c, WAL_READ_1, WAL_READ_COUNT, SQLITE_SHM_EXCLUSIVE);
+    }
+    shm_give(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE);
+  }
+  shm_give(c, WAL_CKPT, 1, SQLITE_SHM_EXCLUSIVE);
+}
+
+/* ---- reading, in either mode ---- */
+
+static void read_page(connection *c, unsigned number) {
+  if (c->wal.open) {
+    if (c->read_lock == 0) return;
+    const unsigned end = c->tenure ? c->position : c->mark;
+    for (unsigned frame = end; frame > c->first; frame--) {
+      if (w.page_of[frame - 1] != number) continue;
+      file_read(&c->wal, w.page_bytes, frame_offset(frame - 1) + FRAME_HEADER);
+      return;
+    }
+  } else if (!rollback_mode(c) || c->lock < SQLITE_LOCK_SHARED) {
+    return;
+  }
+  file_read(&c->db, w.page_bytes, (sqlite3_int64)(number - 1) * w.page_bytes);
+}
+
+static void step_read(connection *c) {
+  const uint8_t choice = fuzz_byte(&w.in);
+  const unsigned number = choice % MAX_PAGES + 1, count = choice & 128 ? 8 : 1;
+  if (!c->db.open) return;
+  if (c->wal.open) begin_read(c);
+  for (unsigned i = 0; i < count; i++) read_page(c, number + i);
+}
+
+static void step_db_size(connection *c) {
+  if (c->db.open && (c->wal.open ? c->read_lock != 0 : rollback_mode(c) && c->lock >= SQLITE_LOCK_SHARED))
+    file_size(&c->db);
+}
+
+/* sqlite3PagerReadFileheader does so without a lock. */
+static void step_read_header(connection *c) {
+  if (c->db.open && rollback_mode(c) && other(c)->lock != SQLITE_LOCK_EXCLUSIVE) file_read(&c->db, 100, 0);
+}
+
+static void step_names(connection *c) {
+  (void)c;
+  compare_names();
+}
+
+/* ---- the steps ---- */
+
+static void (*const steps[])(connection *) = {
+    step_open,         step_lock,          step_unlock,       step_reserved,    step_write,           step_truncate,
+    step_sync,         step_journal,       step_fetch,        step_control,     step_pragma,          step_temp,
+    step_open_wal,     step_close_wal,     step_begin,        step_end,         step_frames,          step_frames,
+    step_commit,       step_commit,        step_rewrite_page, step_savepoint,   step_rewrite_headers, step_after_commit,
+    step_wal_size,     step_checkpoint,    step_truncate_wal, step_read,        step_read,            step_db_size,
+    step_read_header,  step_names,         close_connection,
+};
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+  (void)argc, (void)argv;
+  fuzz_start();
+  return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  static const unsigned page_bytes[] = {512, 512, 1024, 1024, 4096, 4096, 4096, 65536};
+  memset(&w, 0, sizeof w);
+  w.raw[0] = w.raw[1] = -1;
+  w.in = (fuzz_input){data, size};
+  w.page_bytes = page_bytes[fuzz_byte(&w.in) % 8];
+  w.pages = 1;
+  for (int i = 0; i < MAX_STEPS && w.in.left > 0; i++) {
+    const uint8_t code = fuzz_byte(&w.in);
+    connection *c = &w.connections[code >> 7];
+    fuzz_trace("step %d: connection %d, step function %zu", i, code >> 7, (code & 127) % (sizeof steps / sizeof *steps));
+    steps[(code & 127) % (sizeof steps / sizeof *steps)](c);
+  }
+  for (int i = 0; i < 2; i++) close_connection(&w.connections[i]);
+  file_close(&w.temp);
+  compare_databases();
+  for (int s = 0; s < SIDES; s++)
+    if (w.raw[s] >= 0) close(w.raw[s]);
+  fuzz_clean();
+  return 0;
+}

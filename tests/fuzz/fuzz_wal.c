@@ -1,0 +1,292 @@
+/*
+** fuzz_wal.c - bytes from disk: a database with a damaged WAL or journal, through uring and the default VFS.
+**
+** The input says how files that SQLite itself has made are changed: bytes of the database; then the WAL is replaced by frames of the input's
+** choice with right checksums (or not), or changed byte by byte with its checksums made right again (or not), or a hot journal is. Both
+** VFSs get the same files, and the same fixed statements read, write and checkpoint them through two connections. Every code,
+** message and row must be the same, and so must the database be at the end.
+**
+** SQLite's random numbers (salts of a WAL, names) start from the same seed on both sides.
+*/
+#include "support_fuzz.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PAGE_SIZES = 4, WAL_HEADER = 32, FRAME_HEADER = 24, MAX_WAL = 1024 * 1024 };
+enum { KIND_FRAMES, KIND_WAL, KIND_RAW, KIND_JOURNAL, KINDS };
+
+static const unsigned page_sizes[PAGE_SIZES] = {512, 1024, 4096, 65536};
+
+/* Files as SQLite made them. */
+typedef struct image {
+  uint8_t *bytes;
+  long length;
+} image;
+
+static struct originals {
+  image wal_database, wal, database, journal;
+} originals[PAGE_SIZES];
+
+/* ---- the originals ---- */
+
+static void must(sqlite3 *db, const char *sql) {
+  FUZZ_CHECK(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, "%s: %s", sql, sqlite3_errmsg(db));
+}
+
+static image take(const char *name) {
+  image i;
+  i.bytes = fuzz_read_file(SIDE_DEFAULT, name, &i.length);
+  FUZZ_CHECK(i.bytes != NULL, "%s was not made", name);
+  return i;
+}
+
+static sqlite3 *make_database(unsigned page_bytes, const char *mode) {
+  sqlite3 *db;
+  char text[500];
+  snprintf(text, sizeof text, "%s/x.db", fuzz_dir[SIDE_DEFAULT]);
+  FUZZ_CHECK(sqlite3_open_v2(text, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, fuzz_vfs[SIDE_DEFAULT]) == SQLITE_OK,
+             "open");
+  snprintf(text, sizeof text, "PRAGMA page_size=%u; PRAGMA auto_vacuum=incremental; PRAGMA journal_mode=%s; "
+           "PRAGMA cache_size=2; PRAGMA cache_spill=1; PRAGMA wal_autocheckpoint=0", page_bytes, mode);
+  must(db, text);
+  must(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT, c BLOB); CREATE INDEX tb ON t(b);"
+           "CREATE TABLE k(a TEXT PRIMARY KEY, b) WITHOUT ROWID;"
+           "WITH n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<24)"
+           "INSERT INTO t SELECT i, printf('row %d', i*7919%101), zeroblob(i*i) FROM n;"
+           "INSERT INTO k SELECT b||a, length(c) FROM t");
+  return db;
+}
+
+static void make_originals(int size) {
+  struct originals *o = &originals[size];
+  sqlite3 *db = make_database(page_sizes[size], "wal");
+  must(db, "PRAGMA wal_checkpoint(TRUNCATE); UPDATE t SET c=zeroblob(30) WHERE a%5=0; DELETE FROM k WHERE b<100;"
+           "INSERT INTO t SELECT a+100, b, c FROM t WHERE a<6");
+  o->wal_database = take("x.db");
+  o->wal = take("x.db-wal");
+  sqlite3_close(db);
+  fuzz_write_file(SIDE_URING, "x.db", "", 0);
+  fuzz_clean();
+  db = make_database(page_sizes[size], "delete");
+  must(db, "BEGIN; UPDATE t SET c=zeroblob(a*40); UPDATE k SET b=b+1; DELETE FROM t WHERE a%7=0");
+  must(db, "INSERT INTO t SELECT a+100, b, c FROM t; UPDATE t SET b='x'||b");
+  o->database = take("x.db");
+  o->journal = take("x.db-journal");
+  must(db, "ROLLBACK");
+  sqlite3_close(db);
+  fuzz_write_file(SIDE_URING, "x.db", "", 0);
+  fuzz_clean();
+}
+
+/* ---- changing them ---- */
+
+static void put32(uint8_t *at, uint32_t value) {
+  for (int i = 0; i < 4; i++) at[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+static uint32_t get32(const uint8_t *at, bool big_endian) {
+  uint32_t value = 0;
+  for (int i = 0; i < 4; i++) value |= (uint32_t)at[i] << (big_endian ? 24 - 8 * i : 8 * i);
+  return value;
+}
+
+/* wal.c, walChecksumBytes. */
+static void add_checksum(uint32_t sum[2], const uint8_t *data, size_t bytes, bool big_endian) {
+  for (size_t i = 0; i + 8 <= bytes; i += 8) {
+    sum[0] += get32(data + i, big_endian) + sum[1];
+    sum[1] += get32(data + i + 4, big_endian) + sum[0];
+  }
+}
+
+/* Makes the checksums of a WAL right, from its header on. */
+static void make_right(uint8_t *wal, size_t length, unsigned page_bytes) {
+  const bool big_endian = wal[3] & 1;
+  uint32_t sum[2] = {0, 0};
+  if (length < WAL_HEADER) return;
+  add_checksum(sum, wal, 24, big_endian);
+  put32(wal + 24, sum[0]);
+  put32(wal + 28, sum[1]);
+  for (size_t at = WAL_HEADER; at + FRAME_HEADER + page_bytes <= length; at += FRAME_HEADER + page_bytes) {
+    add_checksum(sum, wal + at, 8, big_endian);
+    add_checksum(sum, wal + at + FRAME_HEADER, page_bytes, big_endian);
+    put32(wal + at + 16, sum[0]);
+    put32(wal + at + 20, sum[1]);
+  }
+}
+
+static void edit(fuzz_input *in, uint8_t *data, size_t length, unsigned count) {
+  for (unsigned i = 0; i < count && in->left > 0 && length > 0; i++) {
+    const size_t at = (size_t)fuzz_word(in) * (length > 65536 ? length / 65536 + 1 : 1) % length;
+    data[at] = fuzz_byte(in);
+  }
+}
+
+/* A WAL of the input's own frames. Returns its length. */
+static size_t make_frames(fuzz_input *in, uint8_t *wal, const image *database, unsigned page_bytes) {
+  const uint8_t flags = fuzz_byte(in);
+  memset(wal, 0, WAL_HEADER);
+  put32(wal, 0x377f0682 | (flags & 1));
+  put32(wal + 4, 3007000);
+  put32(wal + 8, page_bytes);
+  put32(wal + 16, 1);
+  size_t length = WAL_HEADER;
+  while (in->left > 0 && length + FRAME_HEADER + page_bytes <= MAX_WAL) {
+    uint8_t *frame = wal + length;
+    const unsigned number = fuzz_byte(in), size = fuzz_byte(in), edits = fuzz_byte(in);
+    memset(frame, 0, FRAME_HEADER + page_bytes);
+    put32(frame, number);
+    put32(frame + 4, size);
+    put32(frame + 8, edits & 64 ? 2 : 1);
+    if (number > 0 && number * (long)page_bytes <= database->length)
+      memcpy(frame + FRAME_HEADER, database->bytes + (number - 1) * page_bytes, page_bytes);
+    edit(in, frame + FRAME_HEADER, page_bytes, edits % 32);
+    length += FRAME_HEADER + page_bytes;
+  }
+  make_right(wal, length, page_bytes);
+  if (flags & 2) edit(in, wal, length, 1);
+  return flags & 4 && length > WAL_HEADER ? length - page_bytes / 2 : length;
+}
+
+static void make_files(fuzz_input *in, int kind, int size) {
+  static uint8_t second[MAX_WAL];
+  const struct originals *o = &originals[size];
+  const image *database = kind == KIND_JOURNAL ? &o->database : &o->wal_database;
+  const image *companion = kind == KIND_JOURNAL ? &o->journal : &o->wal;
+  uint8_t *first = malloc((size_t)database->length);
+  FUZZ_CHECK(first != NULL, "out of memory");
+  memcpy(first, database->bytes, (size_t)database->length);
+  edit(in, first, (size_t)database->length, fuzz_byte(in) % 8);
+  size_t length = (size_t)companion->length < MAX_WAL ? (size_t)companion->length : MAX_WAL;
+  memcpy(second, companion->bytes, length);
+  if (kind == KIND_FRAMES) {
+    length = make_frames(in, second, database, page_sizes[size]);
+  } else if (kind == KIND_RAW) {
+    const uint8_t *data;
+    length = fuzz_take(in, &data, MAX_WAL);
+    if (length > 0) memcpy(second, data, length);
+  } else {
+    const uint8_t flags = fuzz_byte(in);
+    edit(in, second, length, flags % 32);
+    if (kind == KIND_WAL && flags & 32) make_right(second, length, page_sizes[size]);
+    if (flags & 64) length -= fuzz_word(in) % (length + 1);
+  }
+  for (int s = 0; s < SIDES; s++) {
+    fuzz_write_file(s, "x.db", first, (size_t)database->length);
+    fuzz_write_file(s, kind == KIND_JOURNAL ? "x.db-journal" : "x.db-wal", second, length);
+  }
+  free(first);
+}
+
+/* ---- the statements ---- */
+
+/* The digit is the connection. */
+static const char *const statements[] = {
+    "1PRAGMA journal_mode", "1PRAGMA page_count", "1SELECT count(*), sum(a), sum(length(c)) FROM t",
+    "1SELECT a, b, length(c) FROM t ORDER BY a DESC", "1SELECT b, a FROM t ORDER BY b", "1SELECT * FROM k",
+    /* a reader that holds back the checkpoint, and a transaction that spills and is rolled back */
+    "2BEGIN", "2SELECT count(*) FROM t", "1BEGIN", "1UPDATE t SET c = zeroblob(900), b = b || 'y'",
+    "1SELECT count(*), sum(length(b)) FROM t", "1SAVEPOINT s", "1DELETE FROM t WHERE a % 2", "1ROLLBACK TO s",
+    "1INSERT INTO t(b, c) VALUES('new', zeroblob(5000))", "1ROLLBACK",
+    "1INSERT INTO t(b) VALUES('one'), ('two')", "1UPDATE k SET b = b + 1", "1PRAGMA wal_checkpoint(PASSIVE)",
+    "2SELECT a, b FROM t LIMIT 20", "2COMMIT", "1PRAGMA wal_checkpoint(RESTART)", "1DELETE FROM t WHERE a % 3 = 0",
+    "2SELECT count(*), max(b) FROM t", "2INSERT INTO k VALUES('k', 1)", "1PRAGMA wal_checkpoint(TRUNCATE)",
+    "1PRAGMA incremental_vacuum", "2SELECT a, b, length(c) FROM t", "1PRAGMA integrity_check(5)", "1PRAGMA page_count",
+};
+
+static void note_rows(sqlite3_str *told, sqlite3_stmt *statement) {
+  for (int i = 0; i < sqlite3_column_count(statement); i++)
+    sqlite3_str_appendf(told, "|%s", sqlite3_column_text(statement, i));
+  sqlite3_str_appendchar(told, 1, '\n');
+}
+
+static void run(sqlite3_str *told, sqlite3 *db, const char *sql) {
+  sqlite3_stmt *statement = NULL;
+  int rc = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
+  if (rc == SQLITE_OK)
+    while ((rc = sqlite3_step(statement)) == SQLITE_ROW) note_rows(told, statement);
+  sqlite3_str_appendf(told, "%s: %d %s\n", sql, sqlite3_extended_errcode(db), sqlite3_errmsg(db));
+  sqlite3_finalize(statement);
+}
+
+typedef struct manner {
+  unsigned cache, mmap;
+  const char *synchronous, *locking, *backend;
+} manner;
+
+static sqlite3 *open_connection(int side, const manner *m, sqlite3_str *told) {
+  sqlite3 *db;
+  char *uri = sqlite3_mprintf("file:%s/x.db?vfs=%s%s%s", fuzz_dir[side], fuzz_vfs[side],
+                              side == SIDE_URING ? "&uring_backend=" : "", side == SIDE_URING ? m->backend : "");
+  const int rc = sqlite3_open_v2(uri, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI, NULL);
+  sqlite3_free(uri);
+  sqlite3_extended_result_codes(db, 1);
+  sqlite3_str_appendf(told, "open: %d\n", rc);
+  char text[200];
+  snprintf(text, sizeof text, "PRAGMA cache_size=%u; PRAGMA mmap_size=%u; PRAGMA synchronous=%s; PRAGMA locking_mode=%s",
+           m->cache, m->mmap, m->synchronous, m->locking);
+  sqlite3_exec(db, text, NULL, NULL, NULL);
+  return db;
+}
+
+/* What the statements tell, sqlite3_malloc'd. */
+static char *tell(int side, const manner *m) {
+  sqlite3_str *told = sqlite3_str_new(NULL);
+  sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, 1, NULL);
+  sqlite3_randomness(0, NULL);
+  sqlite3 *db[] = {open_connection(side, m, told), open_connection(side, m, told)};
+  for (size_t i = 0; i < sizeof statements / sizeof *statements; i++)
+    run(told, db[statements[i][0] - '1'], statements[i] + 1);
+  for (int i = 0; i < 2; i++) sqlite3_str_appendf(told, "close: %d\n", sqlite3_close(db[i]));
+  char *text = sqlite3_str_finish(told);
+  FUZZ_CHECK(text != NULL, "out of memory");
+  return text;
+}
+
+static void compare(const char *a, const char *b) {
+  const char *line = a;
+  size_t i = 0;
+  for (; a[i] != 0 && a[i] == b[i]; i++)
+    if (a[i] == '\n') line = a + i + 1;
+  if (a[i] == b[i]) return;
+  const char *other = b + (line - a);
+  fuzz_fail("default VFS: %.*s, uring: %.*s", (int)strcspn(line, "\n"), line, (int)strcspn(other, "\n"), other);
+}
+
+static void compare_databases(void) {
+  long length[SIDES];
+  uint8_t *bytes[SIDES];
+  for (int s = 0; s < SIDES; s++) bytes[s] = fuzz_read_file(s, "x.db", &length[s]);
+  FUZZ_CHECK(length[0] == length[1], "the database has %ld bytes on the default VFS, %ld on uring", length[0], length[1]);
+  FUZZ_CHECK(length[0] <= 0 || memcmp(bytes[0], bytes[1], (size_t)length[0]) == 0, "the databases differ");
+  for (int s = 0; s < SIDES; s++) free(bytes[s]);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+  (void)argc, (void)argv;
+  fuzz_start();
+  for (int i = 0; i < PAGE_SIZES; i++) make_originals(i);
+  return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  fuzz_input in = {data, size};
+  const uint8_t what = fuzz_byte(&in), how = fuzz_byte(&in);
+  const manner m = {.cache = how & 1 ? 2 : 100,
+                    .mmap = how & 2 ? 1 << 16 : 0,
+                    .synchronous = how & 4 ? "normal" : "full",
+                    .locking = (how & 24) == 24 ? "exclusive" : "normal",
+                    .backend = fuzz_backend(how >> 5)};
+  /* The largest page is slow: rarely. */
+  const int page_size = (what >> 2) % 16 == 15 ? 3 : (what >> 2) % 3;
+  make_files(&in, what % KINDS, page_size);
+  char *told[SIDES];
+  for (int s = 0; s < SIDES; s++) told[s] = tell(s, &m);
+  fuzz_trace("%s", told[SIDE_DEFAULT]);
+  compare(told[0], told[1]);
+  for (int s = 0; s < SIDES; s++) sqlite3_free(told[s]);
+  compare_databases();
+  fuzz_clean();
+  return 0;
+}
