@@ -111,7 +111,7 @@ products := $(runtime_library) $(library) $(shared_library) $(extension) $(BUILD
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check check-valgrind check-sqlite check-crash check-fuzz fuzzers tests demo compare bench install uninstall clean format lint help force
+.PHONY: all deps check check-valgrind check-sqlite check-crash check-fuzz fuzzers soak tests demo compare bench install uninstall clean format lint help force
 
 all: $(products)
 
@@ -253,6 +253,10 @@ fuzzers: $(fuzz_bin)
 check-fuzz:
 	$(Q)BUILD='$(BUILD)' JOBS='$(JOBS)' tests/fuzz/fuzz.sh $(FUZZ_ARGS)
 
+# Hours of mixed work, kills and faults: SOAK_SECONDS=3600 SOAK_SEED=N.
+soak: all
+	$(Q)URINGVFS_SO='$(abspath $(extension))' SOAK_SECONDS="$${SOAK_SECONDS:-3600}" tests/soak/test_soak.py
+
 demo: all $(demo_bin)
 	$(Q)BUILD='$(BUILD)' URINGVFS_SO='$(abspath $(extension))' demo/run.sh
 
@@ -372,6 +376,8 @@ help:
 	@echo 'make check-valgrind   the C tests under valgrind'
 	@echo "make check-sqlite     SQLite's own tests on uring, compared with the default VFS (SQLITE_ARGS=--ci: a part)"
 	@echo 'make check-crash      power cuts at every point of recorded workloads (CRASH_IMAGES=100000), and planted bugs'
+	@echo 'make check-fuzz       fuzzing with libFuzzer (FUZZ_SECONDS=3600 in all, FUZZ_ARGS=calls: one target)'
+	@echo 'make soak             mixed work of both VFSs with kills and faults (SOAK_SECONDS=3600)'
 	@echo 'make demo             store real files through both VFSs and compare'
 	@echo 'make compare          single operations on both VFSs: reads, commits, open and close (ARGS=--help)'
 	@echo 'make bench            whole workloads, cold and warm, on several VFSs beside the limit of the device (ARGS=--help)'

@@ -10,7 +10,7 @@
 ** the bytes in the files. uring drops the frames of a transaction that did not commit, so a WAL is compared up to its last committed
 ** frame, and its size exactly as long as no dropped frames are in question.
 */
-#include "support_fuzz.h"
+#include "support_pair.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,25 +19,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_PAGES = 24, MAX_FRAMES = 600, MAX_STEPS = 400, MAX_PAGE_BYTES = 65536 };
+enum { MAX_PAGES = 24, MAX_FRAMES = 600, MAX_STEPS = 400 };
 enum { WAL_HEADER = 32, FRAME_HEADER = 24 };
 /* wal.c: the locks of the wal-index. */
 enum { WAL_WRITE = 0, WAL_CKPT = 1, WAL_READ_0 = 3, WAL_READ_1 = 4, WAL_READ_COUNT = 4 };
 
-/* One file, opened through both VFSs. */
-typedef struct pair {
-  sqlite3_file *side[SIDES];
-  const char *what; /* for messages */
-  bool open;
-} pair;
-
 typedef struct connection {
   const char *name[SIDES]; /* made by sqlite3_create_filename */
   pair db, wal, journal;
-  int lock;      /* SQLITE_LOCK_ of the database */
-  bool readonly; /* the database is */
-  bool private;  /* the WAL is used in exclusive mode: no wal-index lock is taken        */
-  int read_lock; /* WAL_READ_0 or WAL_READ_1 if a read transaction is open, otherwise 0  */
+  int lock;                         /* SQLITE_LOCK_ of the database */
+  bool readonly;                    /* the database is */
+  bool private;                     /* the WAL is used in exclusive mode: no wal-index lock is taken        */
+  int read_lock;                    /* WAL_READ_0 or WAL_READ_1 if a read transaction is open, otherwise 0  */
   unsigned generation, mark, first; /* frames first <= i < mark are seen by it            */
   bool tenure, committed;           /* holds the write lock; has written its commit frame */
   unsigned position;                /* where its next frame goes                          */
@@ -48,7 +41,8 @@ static struct world {
   unsigned page_bytes;
   connection connections[2];
   pair temp;
-  int raw[SIDES]; /* descriptors of the database, beside the VFSs: closed at the very end, because close(2) drops locks */
+  /* Descriptors of the database, beside the VFSs. Closed at the very end: close(2) drops locks. */
+  int raw[SIDES];
   /* The WAL: what is committed, and from where the next restart may begin. */
   uint8_t page_of[MAX_FRAMES];
   unsigned frames, backfilled, generation, pages;
@@ -59,107 +53,11 @@ static struct world {
   uint32_t noise;            /* in place of checksums                                             */
 } w;
 
-static uint8_t buffer[SIDES][MAX_PAGE_BYTES + FRAME_HEADER], page[MAX_PAGE_BYTES];
+static uint8_t page[MAX_PAGE_BYTES];
 
 static connection *other(const connection *c) { return &w.connections[c == &w.connections[0]]; }
 
-/* ---- calls, made on both sides ---- */
-
-static int agree(const char *file, const char *call, const int rc[SIDES]) {
-  fuzz_trace("  %s %s: %d", file, call, rc[0]);
-  FUZZ_CHECK(rc[SIDE_DEFAULT] == rc[SIDE_URING], "%s %s: %d on the default VFS, %d on uring", file, call, rc[0], rc[1]);
-  return rc[0];
-}
-
-/* `call` is evaluated for s = 0 and 1. */
-#define BOTH(rc, file, name, call)                                                                                     \
-  do {                                                                                                                 \
-    int both_rc[SIDES];                                                                                                \
-    for (int s = 0; s < SIDES; s++) both_rc[s] = (call);                                                               \
-    (rc) = agree(file, name, both_rc);                                                                                 \
-  } while (0)
-#define METHOD(f, name) (f)->side[s]->pMethods->name
-
-static int file_open(pair *f, const char *what, const char *const name[SIDES], int flags) {
-  int rc, out[SIDES] = {0, 0};
-  for (int s = 0; s < SIDES; s++) {
-    f->side[s] = calloc(1, (size_t)sqlite3_vfs_find(fuzz_vfs[s])->szOsFile);
-    FUZZ_CHECK(f->side[s] != NULL, "out of memory");
-  }
-  BOTH(rc, what, "xOpen",
-       sqlite3_vfs_find(fuzz_vfs[s])
-           ->xOpen(sqlite3_vfs_find(fuzz_vfs[s]), name != NULL ? name[s] : NULL, f->side[s], flags, &out[s]));
-  FUZZ_CHECK(rc != SQLITE_OK || out[0] == out[1], "%s: opened with 0x%x and 0x%x", what, out[0], out[1]);
-  f->what = what;
-  f->open = rc == SQLITE_OK;
-  for (int s = 0; s < SIDES && !f->open; s++) {
-    FUZZ_CHECK(f->side[s]->pMethods == NULL, "%s: pMethods after a failed xOpen", what);
-    free(f->side[s]);
-  }
-  return rc;
-}
-
-static void file_close(pair *f) {
-  int rc;
-  if (!f->open) return;
-  BOTH(rc, f->what, "xClose", METHOD(f, xClose)(f->side[s]));
-  for (int s = 0; s < SIDES; s++) free(f->side[s]);
-  f->open = false;
-}
-
-static void file_read(pair *f, unsigned bytes, sqlite3_int64 offset) {
-  int rc;
-  fuzz_trace("    offset %lld, %u bytes", offset, bytes);
-  for (int s = 0; s < SIDES; s++) memset(buffer[s], 0xa5, bytes);
-  BOTH(rc, f->what, "xRead", METHOD(f, xRead)(f->side[s], buffer[s], (int)bytes, offset));
-  if (rc != SQLITE_OK && rc != SQLITE_IOERR_SHORT_READ) return;
-  FUZZ_CHECK(memcmp(buffer[0], buffer[1], bytes) == 0, "%s: other bytes at %lld", f->what, offset);
-}
-
-/* data: one for both, or two. */
-static void file_write2(pair *f, const void *first, const void *second, unsigned bytes, sqlite3_int64 offset) {
-  int rc;
-  fuzz_trace("    offset %lld, %u bytes", offset, bytes);
-  BOTH(rc, f->what, "xWrite", METHOD(f, xWrite)(f->side[s], s == 0 ? first : second, (int)bytes, offset));
-  FUZZ_CHECK(rc == SQLITE_OK, "%s: xWrite gives %d", f->what, rc);
-}
-
-static void file_write(pair *f, const void *data, unsigned bytes, sqlite3_int64 offset) {
-  file_write2(f, data, data, bytes, offset);
-}
-
-static void file_truncate(pair *f, sqlite3_int64 size) {
-  int rc;
-  fuzz_trace("    to %lld", size);
-  BOTH(rc, f->what, "xTruncate", METHOD(f, xTruncate)(f->side[s], size));
-}
-
-static void file_sync(pair *f, uint8_t flags) {
-  int rc;
-  const int how = (flags & 1 ? SQLITE_SYNC_FULL : SQLITE_SYNC_NORMAL) | (flags & 2 ? SQLITE_SYNC_DATAONLY : 0);
-  BOTH(rc, f->what, "xSync", METHOD(f, xSync)(f->side[s], how));
-}
-
-static void file_sizes(pair *f, sqlite3_int64 size[SIDES]) {
-  int rc;
-  BOTH(rc, f->what, "xFileSize", METHOD(f, xFileSize)(f->side[s], &size[s]));
-}
-
-static void file_size(pair *f) {
-  sqlite3_int64 size[SIDES] = {0, 0};
-  file_sizes(f, size);
-  FUZZ_CHECK(size[0] == size[1], "%s: size %lld on the default VFS, %lld on uring", f->what, size[0], size[1]);
-}
-
-/* A control whose argument is a number, in and out. */
-static void file_control(pair *f, const char *name, int op, sqlite3_int64 value, bool wide) {
-  int rc, narrow[SIDES] = {(int)value, (int)value};
-  sqlite3_int64 number[SIDES] = {value, value};
-  BOTH(rc, f->what, name,
-       METHOD(f, xFileControl)(f->side[s], op, wide ? (void *)&number[s] : (void *)&narrow[s]));
-  FUZZ_CHECK(rc != SQLITE_OK || (number[0] == number[1] && narrow[0] == narrow[1]), "%s %s: %lld/%d and %lld/%d",
-             f->what, name, number[0], narrow[0], number[1], narrow[1]);
-}
+/* ---- locks of the wal-index ---- */
 
 static int shm_lock(connection *c, int lock, int n, int flags) {
   int rc;
@@ -178,25 +76,13 @@ static void shm_give(connection *c, int lock, int n, int kind) {
 
 /* ---- the bytes of the files ---- */
 
-static void compare_descriptors(const char *what, const int fd[SIDES], sqlite3_int64 bytes) {
-  static uint8_t chunk[SIDES][MAX_PAGE_BYTES];
-  for (sqlite3_int64 at = 0; at < bytes; at += MAX_PAGE_BYTES) {
-    const size_t want = (size_t)(bytes - at < MAX_PAGE_BYTES ? bytes - at : MAX_PAGE_BYTES);
-    for (int s = 0; s < SIDES; s++)
-      FUZZ_CHECK(pread(fd[s], chunk[s], want, at) == (ssize_t)want, "%s of %s ends before %lld", what,
-                 s == SIDE_URING ? "uring" : "the default VFS", at + (sqlite3_int64)want);
-    FUZZ_CHECK(memcmp(chunk[0], chunk[1], want) == 0, "%s: the files differ below %lld", what,
-               at + (sqlite3_int64)want);
-  }
-}
-
 static void compare_databases(void) {
   struct stat st[SIDES];
   if (w.raw[0] < 0) return;
   for (int s = 0; s < SIDES; s++) FUZZ_CHECK(fstat(w.raw[s], &st[s]) == 0, "fstat");
   FUZZ_CHECK(st[0].st_size == st[1].st_size, "database: %lld bytes on the default VFS, %lld on uring",
              (sqlite3_int64)st[0].st_size, (sqlite3_int64)st[1].st_size);
-  compare_descriptors("database", w.raw, st[0].st_size);
+  pair_compare("database", w.raw, st[0].st_size);
 }
 
 static sqlite3_int64 frame_offset(unsigned frame) {
@@ -213,7 +99,7 @@ static void compare_wals(unsigned frames) {
     fd[s] = open(path, O_RDONLY | O_CLOEXEC);
     FUZZ_CHECK(fd[s] >= 0, "%s cannot be opened", path);
   }
-  compare_descriptors("WAL", fd, frame_offset(frames));
+  pair_compare("WAL", fd, frame_offset(frames));
   for (int s = 0; s < SIDES; s++) close(fd[s]);
 }
 
@@ -231,21 +117,11 @@ static void compare_names(void) {
   }
 }
 
-static void delete_file(const char *const name[SIDES], const char *what, int sync_directory) {
-  int rc;
-  BOTH(rc, what, "xDelete",
-       sqlite3_vfs_find(fuzz_vfs[s])->xDelete(sqlite3_vfs_find(fuzz_vfs[s]), name[s], sync_directory));
-}
-
 /* ---- what a write holds ---- */
 
 static void fill(uint8_t *data, unsigned bytes) {
   const uint8_t seed = fuzz_byte(&w.in);
   for (unsigned i = 0; i < bytes; i++) data[i] = (uint8_t)(seed + i * 7 + (i >> 8));
-}
-
-static void put32(uint8_t *at, uint32_t value) {
-  for (int i = 0; i < 4; i++) at[i] = (uint8_t)(value >> (24 - 8 * i));
 }
 
 /* ---- opening and closing ---- */
@@ -266,7 +142,7 @@ static void step_open(connection *c) {
     c->name[s] = sqlite3_create_filename(path[0], journal, wal, 1, parameters);
     FUZZ_CHECK(c->name[s] != NULL, "out of memory");
   }
-  const int rc = file_open(&c->db, c == w.connections ? "database 0" : "database 1", c->name,
+  const int rc = pair_open(&c->db, c == w.connections ? "database 0" : "database 1", c->name,
                            SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_URI | access[choice % 4]);
   c->readonly = choice % 4 == 3;
   c->lock = SQLITE_LOCK_NONE;
@@ -315,10 +191,10 @@ static void close_wal(connection *c, bool last) {
     int rc;
     BOTH(rc, c->db.what, "xShmUnmap", METHOD(&c->db, xShmUnmap)(c->db.side[s], last));
   }
-  file_close(&c->wal);
+  pair_close(&c->wal);
   if (last) {
     const char *name[SIDES] = {sqlite3_filename_wal(c->name[0]), sqlite3_filename_wal(c->name[1])};
-    delete_file(name, "WAL", 0);
+    pair_delete(name, "WAL", 0);
     w.frames = w.backfilled = 0;
     w.has_header = false;
     w.equal_end = w.dropped_end = 0;
@@ -332,16 +208,18 @@ static void close_wal(connection *c, bool last) {
 static void close_connection(connection *c) {
   if (!c->db.open) return;
   if (c->wal.open) close_wal(c, fuzz_byte(&w.in) & 1);
-  file_close(&c->journal);
+  pair_close(&c->journal);
   unlock(c, SQLITE_LOCK_NONE);
-  file_close(&c->db);
+  pair_close(&c->db);
   for (int s = 0; s < SIDES; s++) sqlite3_free_filename((char *)(uintptr_t)c->name[s]);
 }
 
 /* ---- a database without a WAL ---- */
 
 /* A database that has frames in a WAL is never used without it. */
-static bool rollback_mode(const connection *c) { return c->db.open && !c->wal.open && !other(c)->wal.open && w.frames == 0; }
+static bool rollback_mode(const connection *c) {
+  return c->db.open && !c->wal.open && !other(c)->wal.open && w.frames == 0;
+}
 
 static void step_lock(connection *c) {
   static const int levels[] = {SQLITE_LOCK_SHARED, SQLITE_LOCK_RESERVED, SQLITE_LOCK_EXCLUSIVE};
@@ -372,21 +250,21 @@ static void step_write(connection *c) {
   if (!may_write(c)) return;
   fill(page, w.page_bytes);
   for (unsigned i = 0; i < count; i++)
-    file_write(&c->db, page, w.page_bytes, (sqlite3_int64)(number + i) * w.page_bytes);
+    pair_write(&c->db, page, w.page_bytes, (sqlite3_int64)(number + i) * w.page_bytes);
 }
 
 static void step_truncate(connection *c) {
   const unsigned pages = fuzz_byte(&w.in) % MAX_PAGES;
-  if (may_write(c)) file_truncate(&c->db, (sqlite3_int64)pages * w.page_bytes);
+  if (may_write(c)) pair_truncate(&c->db, (sqlite3_int64)pages * w.page_bytes);
 }
 
 static void step_sync(connection *c) {
   const uint8_t flags = fuzz_byte(&w.in);
   if (!may_write(c)) return;
-  file_control(&c->db, "SYNC", SQLITE_FCNTL_SYNC, 0, true);
-  if (flags & 4) file_sync(&c->db, flags);
+  pair_control(&c->db, "SYNC", SQLITE_FCNTL_SYNC, 0, true);
+  if (flags & 4) pair_sync(&c->db, flags);
   compare_databases();
-  if (flags & 8) file_control(&c->db, "COMMIT_PHASETWO", SQLITE_FCNTL_COMMIT_PHASETWO, 0, true);
+  if (flags & 8) pair_control(&c->db, "COMMIT_PHASETWO", SQLITE_FCNTL_COMMIT_PHASETWO, 0, true);
 }
 
 static void step_journal(connection *c) {
@@ -397,20 +275,20 @@ static void step_journal(connection *c) {
   if (!rollback_mode(c) || c->lock < SQLITE_LOCK_RESERVED) return;
   const char *name[SIDES] = {sqlite3_filename_journal(c->name[0]), sqlite3_filename_journal(c->name[1])};
   if (!c->journal.open)
-    file_open(&c->journal, "journal", name, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MAIN_JOURNAL);
+    pair_open(&c->journal, "journal", name, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MAIN_JOURNAL);
   else if (choice % 8 < 3)
-    file_write(&c->journal, (fill(page, bytes), page), bytes, offset);
+    pair_write(&c->journal, (fill(page, bytes), page), bytes, offset);
   else if (choice % 8 == 3)
-    file_read(&c->journal, bytes, offset);
+    pair_read(&c->journal, bytes, offset);
   else if (choice % 8 == 4)
-    file_truncate(&c->journal, offset);
+    pair_truncate(&c->journal, offset);
   else if (choice % 8 == 5)
-    file_sync(&c->journal, choice / 8);
+    pair_sync(&c->journal, choice / 8);
   else if (choice % 8 == 6)
-    file_size(&c->journal);
+    pair_size(&c->journal);
   else {
-    file_close(&c->journal);
-    if (choice & 8) delete_file(name, "journal", choice >> 4 & 1);
+    pair_close(&c->journal);
+    if (choice & 8) pair_delete(name, "journal", choice >> 4 & 1);
   }
 }
 
@@ -433,15 +311,15 @@ static void step_control(connection *c) {
   pair *f = choice & 16 && c->wal.open ? &c->wal : &c->db;
   switch (choice % 9) {
   case 0:
-    if (may_write(c)) file_control(f, "SIZE_HINT", SQLITE_FCNTL_SIZE_HINT, value * 1000, true);
+    if (may_write(c)) pair_control(f, "SIZE_HINT", SQLITE_FCNTL_SIZE_HINT, value * 1000, true);
     break;
-  case 1: file_control(f, "CHUNK_SIZE", SQLITE_FCNTL_CHUNK_SIZE, value * 512, false); break;
-  case 2: file_control(f, "PERSIST_WAL", SQLITE_FCNTL_PERSIST_WAL, value % 3 - 1, false); break;
-  case 3: file_control(f, "POWERSAFE_OVERWRITE", SQLITE_FCNTL_POWERSAFE_OVERWRITE, value % 3 - 1, false); break;
-  case 4: file_control(f, "MMAP_SIZE", SQLITE_FCNTL_MMAP_SIZE, value % 2 ? value * 4096 : -1, true); break;
-  case 5: file_control(f, "HAS_MOVED", SQLITE_FCNTL_HAS_MOVED, -1, false); break;
-  case 6: file_control(f, "LOCKSTATE", SQLITE_FCNTL_LOCKSTATE, -1, false); break;
-  case 7: file_control(f, "an unknown control", 1000, -1, true); break;
+  case 1: pair_control(f, "CHUNK_SIZE", SQLITE_FCNTL_CHUNK_SIZE, value * 512, false); break;
+  case 2: pair_control(f, "PERSIST_WAL", SQLITE_FCNTL_PERSIST_WAL, value % 3 - 1, false); break;
+  case 3: pair_control(f, "POWERSAFE_OVERWRITE", SQLITE_FCNTL_POWERSAFE_OVERWRITE, value % 3 - 1, false); break;
+  case 4: pair_control(f, "MMAP_SIZE", SQLITE_FCNTL_MMAP_SIZE, value % 2 ? value * 4096 : -1, true); break;
+  case 5: pair_control(f, "HAS_MOVED", SQLITE_FCNTL_HAS_MOVED, -1, false); break;
+  case 6: pair_control(f, "LOCKSTATE", SQLITE_FCNTL_LOCKSTATE, -1, false); break;
+  case 7: pair_control(f, "an unknown control", 1000, -1, true); break;
   default: {
     int rc;
     BOTH(rc, f->what, "xSectorSize", METHOD(f, xSectorSize)(f->side[s]));
@@ -464,8 +342,8 @@ static void step_pragma(connection *c) {
   }
   sqlite3_file *uring = c->db.side[SIDE_URING];
   rc = uring->pMethods->xFileControl(uring, SQLITE_FCNTL_PRAGMA, (void *)backend);
-  FUZZ_CHECK(rc == SQLITE_OK && backend[0] != NULL && strcmp(backend[0], backend[2]) == 0, "PRAGMA uring_backend: %d %s",
-             rc, backend[0]);
+  FUZZ_CHECK(rc == SQLITE_OK && backend[0] != NULL && strcmp(backend[0], backend[2]) == 0,
+             "PRAGMA uring_backend: %d %s", rc, backend[0]);
   sqlite3_free(backend[0]);
 }
 
@@ -477,19 +355,19 @@ static void step_temp(connection *c) {
   const unsigned bytes = choice & 64 ? w.page_bytes : (unsigned)choice + 1;
   (void)c;
   if (!w.temp.open)
-    file_open(&w.temp, "temporary file", NULL,
+    pair_open(&w.temp, "temporary file", NULL,
               kinds[choice % 4] | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_EXCLUSIVE |
                   SQLITE_OPEN_DELETEONCLOSE);
   else if (choice % 8 < 3)
-    file_write(&w.temp, (fill(page, bytes), page), bytes, offset);
+    pair_write(&w.temp, (fill(page, bytes), page), bytes, offset);
   else if (choice % 8 < 5)
-    file_read(&w.temp, bytes, offset);
+    pair_read(&w.temp, bytes, offset);
   else if (choice % 8 == 5)
-    file_truncate(&w.temp, offset);
+    pair_truncate(&w.temp, offset);
   else if (choice % 8 == 6)
-    file_size(&w.temp);
+    pair_size(&w.temp);
   else
-    file_close(&w.temp);
+    pair_close(&w.temp);
 }
 
 /* ---- a database with a WAL ---- */
@@ -497,8 +375,8 @@ static void step_temp(connection *c) {
 /* As walIndexRecover reads it. */
 static void recover(connection *c) {
   if (!shm_take(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE)) return;
-  if (w.has_header) file_read(&c->wal, WAL_HEADER, 0);
-  for (unsigned i = 0; i < w.frames && i < 30; i++) file_read(&c->wal, FRAME_HEADER + w.page_bytes, frame_offset(i));
+  if (w.has_header) pair_read(&c->wal, WAL_HEADER, 0);
+  for (unsigned i = 0; i < w.frames && i < 30; i++) pair_read(&c->wal, FRAME_HEADER + w.page_bytes, frame_offset(i));
   shm_give(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE);
 }
 
@@ -509,7 +387,8 @@ static void step_open_wal(connection *c) {
   if (c->lock != SQLITE_LOCK_SHARED && c->lock != SQLITE_LOCK_EXCLUSIVE) return;
   if (o->db.open && o->lock != SQLITE_LOCK_NONE && !o->wal.open) return;
   for (int s = 0; s < SIDES; s++) name[s] = sqlite3_filename_wal(c->name[s]);
-  if (file_open(&c->wal, "WAL", name, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_WAL) != SQLITE_OK) return;
+  if (pair_open(&c->wal, "WAL", name, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_WAL) != SQLITE_OK)
+    return;
   c->private = c->lock == SQLITE_LOCK_EXCLUSIVE;
   c->read_lock = 0;
   c->tenure = false;
@@ -569,19 +448,19 @@ static void end_write(connection *c) {
     w.dropped_end = w.tenure_end;
   }
   shm_give(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE);
-  if (c->committed) file_control(&c->db, "COMMIT_PHASETWO", SQLITE_FCNTL_COMMIT_PHASETWO, 0, true);
+  if (c->committed) pair_control(&c->db, "COMMIT_PHASETWO", SQLITE_FCNTL_COMMIT_PHASETWO, 0, true);
   compare_wals(w.frames);
 }
 
 static void wal_write(connection *c, const void *data, unsigned bytes, sqlite3_int64 offset) {
-  file_write(&c->wal, data, bytes, offset);
+  pair_write(&c->wal, data, bytes, offset);
   if (w.tenure_end < offset + bytes) w.tenure_end = offset + bytes;
 }
 
 static void make_header(uint8_t *header, unsigned page_number, unsigned size_after_commit) {
-  put32(header, page_number);
-  put32(header + 4, size_after_commit);
-  for (int i = 8; i < FRAME_HEADER; i += 4) put32(header + i, w.noise += 0x9e3779b9);
+  fuzz_put32(header, page_number);
+  fuzz_put32(header + 4, size_after_commit);
+  for (int i = 8; i < FRAME_HEADER; i += 4) fuzz_put32(header + i, w.noise += 0x9e3779b9);
 }
 
 /* As walRestartLog: everything is in the database and nobody needs a frame. */
@@ -598,9 +477,9 @@ static void append(connection *c, unsigned page_number, bool commit) {
   uint8_t header[WAL_HEADER];
   if (c->position == MAX_FRAMES) return;
   if (c->position == 0 && !w.has_header) {
-    for (int i = 0; i < WAL_HEADER; i += 4) put32(header + i, 0x377f0682 + w.generation);
+    for (int i = 0; i < WAL_HEADER; i += 4) fuzz_put32(header + i, 0x377f0682 + w.generation);
     wal_write(c, header, WAL_HEADER, 0);
-    if (page_number & 1) file_sync(&c->wal, 0);
+    if (page_number & 1) pair_sync(&c->wal, 0);
     w.has_header = true;
     compare_wals(0);
   }
@@ -633,7 +512,7 @@ static void step_commit(connection *c) {
   w.pages = number % MAX_PAGES + 1;
   fill(page, w.page_bytes);
   append(c, (number >> 1) % w.pages + 1, true);
-  if (choice & 2) file_sync(&c->wal, choice >> 4);
+  if (choice & 2) pair_sync(&c->wal, choice >> 4);
   if (choice & 4) end_write(c);
   if (choice & 8) end_read(c);
 }
@@ -653,7 +532,7 @@ static void step_rewrite_headers(connection *c) {
   if (!c->tenure || !c->committed) return;
   for (unsigned i = w.frames + choice % (c->position - w.frames); i < c->position; i++) {
     uint8_t header[FRAME_HEADER];
-    file_read(&c->wal, FRAME_HEADER + w.page_bytes, frame_offset(i));
+    pair_read(&c->wal, FRAME_HEADER + w.page_bytes, frame_offset(i));
     make_header(header, w.page_of[i], i == c->position - 1 ? w.pages : 0);
     wal_write(c, header, FRAME_HEADER, frame_offset(i));
   }
@@ -672,19 +551,19 @@ static void step_after_commit(connection *c) {
     make_header(header, w.page_of[c->position - 1], w.pages);
     wal_write(c, header, FRAME_HEADER, offset);
     wal_write(c, page, first, offset + FRAME_HEADER);
-    file_sync(&c->wal, choice >> 6);
+    pair_sync(&c->wal, choice >> 6);
     wal_write(c, page + first, w.page_bytes - first, offset + FRAME_HEADER + first);
     w.page_of[c->position] = w.page_of[c->position - 1];
     c->position++;
   }
   if (choice & 8) {
     const sqlite3_int64 end = frame_offset(c->position);
-    file_truncate(&c->wal, end);
+    pair_truncate(&c->wal, end);
     if (w.dropped_end > end) w.dropped_end = end;
     if (w.equal_end > end) w.equal_end = end;
     if (w.tenure_end > end) w.tenure_end = end;
   }
-  if (choice & 16) file_sync(&c->wal, choice >> 6);
+  if (choice & 16) pair_sync(&c->wal, choice >> 6);
   compare_wals(c->position);
 }
 
@@ -695,13 +574,17 @@ static void step_savepoint(connection *c) {
 }
 
 static void step_end(connection *c) {
-  if (fuzz_byte(&w.in) & 1) end_write(c);
-  else end_read(c);
+  if (fuzz_byte(&w.in) & 1)
+    end_write(c);
+  else
+    end_read(c);
 }
 
 static void step_begin(connection *c) {
-  if (fuzz_byte(&w.in) & 1) begin_write(c);
-  else begin_read(c);
+  if (fuzz_byte(&w.in) & 1)
+    begin_write(c);
+  else
+    begin_read(c);
 }
 
 static void step_wal_size(connection *c) {
@@ -709,7 +592,7 @@ static void step_wal_size(connection *c) {
   if (!c->wal.open) return;
   if (!c->tenure && other(c)->tenure) return; /* only the writer asks */
   const sqlite3_int64 sure = c->tenure && w.tenure_end > w.equal_end ? w.tenure_end : w.equal_end;
-  file_sizes(&c->wal, size);
+  pair_sizes(&c->wal, size);
   const bool exact = w.dropped_end <= sure;
   FUZZ_CHECK(exact ? size[0] == size[1] : size[1] >= sure && size[1] <= size[0],
              "WAL: size %lld on the default VFS, %lld on uring, %lld were written for certain", size[0], size[1], sure);
@@ -718,24 +601,24 @@ static void step_wal_size(connection *c) {
 /* As walCheckpoint. Stops after so many pages, as an interrupt does. */
 static void copy_pages(connection *c, unsigned safe, unsigned stop_after, uint8_t sync) {
   unsigned copied = 0;
-  if (sync & 1) file_sync(&c->wal, sync >> 4);
-  file_control(&c->db, "CKPT_START", SQLITE_FCNTL_CKPT_START, 0, true);
-  if (sync & 2)
-    file_control(&c->db, "SIZE_HINT", SQLITE_FCNTL_SIZE_HINT, (sqlite3_int64)w.pages * w.page_bytes, true);
+  if (sync & 1) pair_sync(&c->wal, sync >> 4);
+  pair_control(&c->db, "CKPT_START", SQLITE_FCNTL_CKPT_START, 0, true);
+  if (sync & 2) pair_control(&c->db, "SIZE_HINT", SQLITE_FCNTL_SIZE_HINT, (sqlite3_int64)w.pages * w.page_bytes, true);
   for (unsigned number = 1; number <= w.pages && copied <= stop_after; number++) {
     unsigned frame = w.frames;
     while (frame > w.backfilled && w.page_of[frame - 1] != number) frame--;
     if (frame == w.backfilled || frame > safe) continue;
     if (copied++ == stop_after) break;
-    file_read(&c->wal, w.page_bytes, frame_offset(frame - 1) + FRAME_HEADER);
-    file_write2(&c->db, buffer[0], buffer[1], w.page_bytes, (sqlite3_int64)(number - 1) * w.page_bytes);
+    pair_read(&c->wal, w.page_bytes, frame_offset(frame - 1) + FRAME_HEADER);
+    pair_write2(&c->db, pair_read_bytes[0], pair_read_bytes[1], w.page_bytes,
+                (sqlite3_int64)(number - 1) * w.page_bytes);
   }
-  file_control(&c->db, "CKPT_DONE", SQLITE_FCNTL_CKPT_DONE, 0, true);
+  pair_control(&c->db, "CKPT_DONE", SQLITE_FCNTL_CKPT_DONE, 0, true);
   compare_databases();
   if (copied > stop_after) return;
   if (safe == w.frames) {
-    file_truncate(&c->db, (sqlite3_int64)w.pages * w.page_bytes);
-    if (sync & 4) file_sync(&c->db, sync >> 4);
+    pair_truncate(&c->db, (sqlite3_int64)w.pages * w.page_bytes);
+    if (sync & 4) pair_sync(&c->db, sync >> 4);
     compare_databases();
   }
   w.backfilled = safe;
@@ -766,7 +649,7 @@ static void step_truncate_wal(connection *c) {
   if (w.backfilled != w.frames || !shm_take(c, WAL_CKPT, 1, SQLITE_SHM_EXCLUSIVE)) return;
   if (shm_take(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE)) {
     if (shm_take(c, WAL_READ_1, WAL_READ_COUNT, SQLITE_SHM_EXCLUSIVE)) {
-      file_truncate(&c->wal, 0);
+      pair_truncate(&c->wal, 0);
       w.frames = w.backfilled = 0;
       w.has_header = false;
       w.equal_end = w.dropped_end = 0;
@@ -786,13 +669,13 @@ static void read_page(connection *c, unsigned number) {
     const unsigned end = c->tenure ? c->position : c->mark;
     for (unsigned frame = end; frame > c->first; frame--) {
       if (w.page_of[frame - 1] != number) continue;
-      file_read(&c->wal, w.page_bytes, frame_offset(frame - 1) + FRAME_HEADER);
+      pair_read(&c->wal, w.page_bytes, frame_offset(frame - 1) + FRAME_HEADER);
       return;
     }
   } else if (!rollback_mode(c) || c->lock < SQLITE_LOCK_SHARED) {
     return;
   }
-  file_read(&c->db, w.page_bytes, (sqlite3_int64)(number - 1) * w.page_bytes);
+  pair_read(&c->db, w.page_bytes, (sqlite3_int64)(number - 1) * w.page_bytes);
 }
 
 static void step_read(connection *c) {
@@ -805,12 +688,12 @@ static void step_read(connection *c) {
 
 static void step_db_size(connection *c) {
   if (c->db.open && (c->wal.open ? c->read_lock != 0 : rollback_mode(c) && c->lock >= SQLITE_LOCK_SHARED))
-    file_size(&c->db);
+    pair_size(&c->db);
 }
 
 /* sqlite3PagerReadFileheader does so without a lock. */
 static void step_read_header(connection *c) {
-  if (c->db.open && rollback_mode(c) && other(c)->lock != SQLITE_LOCK_EXCLUSIVE) file_read(&c->db, 100, 0);
+  if (c->db.open && rollback_mode(c) && other(c)->lock != SQLITE_LOCK_EXCLUSIVE) pair_read(&c->db, 100, 0);
 }
 
 static void step_names(connection *c) {
@@ -820,19 +703,27 @@ static void step_names(connection *c) {
 
 /* ---- the steps ---- */
 
+/* clang-format off */
 static void (*const steps[])(connection *) = {
-    step_open,         step_lock,          step_unlock,       step_reserved,    step_write,           step_truncate,
-    step_sync,         step_journal,       step_fetch,        step_control,     step_pragma,          step_temp,
-    step_open_wal,     step_close_wal,     step_begin,        step_end,         step_frames,          step_frames,
-    step_commit,       step_commit,        step_rewrite_page, step_savepoint,   step_rewrite_headers, step_after_commit,
-    step_wal_size,     step_checkpoint,    step_truncate_wal, step_read,        step_read,            step_db_size,
-    step_read_header,  step_names,         close_connection,
+    step_open, step_lock, step_unlock, step_reserved, step_write, step_truncate,
+    step_sync, step_journal, step_fetch, step_control, step_pragma, step_temp,
+    step_open_wal, step_close_wal, step_begin, step_end, step_frames, step_frames,
+    step_commit, step_commit, step_rewrite_page, step_savepoint, step_rewrite_headers, step_after_commit,
+    step_wal_size, step_checkpoint, step_truncate_wal, step_read, step_read, step_db_size,
+    step_read_header, step_names, close_connection,
 };
+/* clang-format on */
 
-int LLVMFuzzerInitialize(int *argc, char ***argv) {
+int LLVMFuzzerInitialize(const int *argc, char ***argv) {
   (void)argc, (void)argv;
   fuzz_start();
   return 0;
+}
+
+/* A connection that has its WAL open takes many steps to make by chance. */
+static void begin_with_wal(connection *c) {
+  step_open(c);
+  if (c->db.open && lock(c, SQLITE_LOCK_SHARED) == SQLITE_OK) step_open_wal(c);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -840,16 +731,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   memset(&w, 0, sizeof w);
   w.raw[0] = w.raw[1] = -1;
   w.in = (fuzz_input){data, size};
-  w.page_bytes = page_bytes[fuzz_byte(&w.in) % 8];
+  const uint8_t begin = fuzz_byte(&w.in);
+  w.page_bytes = page_bytes[begin % 8];
   w.pages = 1;
+  if (begin & 8) begin_with_wal(&w.connections[0]);
+  if (begin & 16) begin_with_wal(&w.connections[1]);
   for (int i = 0; i < MAX_STEPS && w.in.left > 0; i++) {
     const uint8_t code = fuzz_byte(&w.in);
     connection *c = &w.connections[code >> 7];
-    fuzz_trace("step %d: connection %d, step function %zu", i, code >> 7, (code & 127) % (sizeof steps / sizeof *steps));
+    fuzz_trace("step %d: connection %d, step function %zu", i, code >> 7,
+               (code & 127) % (sizeof steps / sizeof *steps));
     steps[(code & 127) % (sizeof steps / sizeof *steps)](c);
   }
   for (int i = 0; i < 2; i++) close_connection(&w.connections[i]);
-  file_close(&w.temp);
+  pair_close(&w.temp);
   compare_databases();
   for (int s = 0; s < SIDES; s++)
     if (w.raw[s] >= 0) close(w.raw[s]);

@@ -88,7 +88,8 @@ static sqlite3 *check_uri(const char *text, settings now) {
   const bool in_file = name != NULL && name[0] != 0; /* not mode=memory, which has no VFS */
   if (rc != SQLITE_OK) {
     /* SQLite itself refuses it, or the file, or uring an option of it first. */
-    FUZZ_CHECK(uring_rc == rc || (uring_rc == SQLITE_ERROR && fuzz_messages > messages), "open: %d and %d", rc, uring_rc);
+    FUZZ_CHECK(uring_rc == rc || (uring_rc == SQLITE_ERROR && fuzz_messages > messages), "open: %d and %d", rc,
+               uring_rc);
   } else if (in_file) {
     const int wanted = expected_code(name, now);
     FUZZ_CHECK(uring_rc == wanted, "open: %d expected, %d on uring", wanted, uring_rc);
@@ -174,7 +175,7 @@ static bool next_line(fuzz_input *in, char *line, size_t bytes) {
   return true;
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv) {
+int LLVMFuzzerInitialize(const int *argc, char ***argv) {
   (void)argc, (void)argv;
   fuzz_start();
   return 0;

@@ -11,12 +11,12 @@ import struct
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def steps(page_size, *calls):
-    """calls: "step_commit 6 3" or, for the second connection, "2 step_commit 6 3"."""
+def steps(begin, *calls):
+    """begin: page size (by number); the connections that have a WAL open. calls: "step_commit 6 3", "2 step_commit 6 3" for the second connection."""
     with open(os.path.join(HERE, "fuzz_calls.c"), encoding="utf-8") as f:
         table = re.search(r"steps\[\]\)\(connection \*\) = \{(.*?)\};", f.read(), re.S).group(1)
     names = re.findall(r"\w+", table)
-    out = [page_size]
+    out = list(begin) if isinstance(begin, tuple) else [begin]
     for call in calls:
         second = call.startswith("2 ")
         name, *numbers = call[2 * second:].split()
@@ -27,6 +27,7 @@ def steps(page_size, *calls):
 
 AUTO, URING, SYNC = 0, 4, 8  # step_open's choice of a backend
 
+BOTH_WAL = 24
 OPEN_WAL = ("step_lock 0", "step_open_wal")
 CALLS = {
     # pages, journal, sync, truncate, another connection that reads
@@ -49,6 +50,9 @@ CALLS = {
     "two": (2, "step_open %d" % URING) + OPEN_WAL + (
         "2 step_open 0", "2 step_lock 0", "2 step_open_wal", "step_commit 14 9 1", "2 step_begin 0", "step_commit 14 7 2",
         "step_checkpoint 3 0", "2 step_read 129", "2 step_end 0", "2 step_checkpoint 7 0", "step_commit 7 3 3", "2 step_read 130", "close_connection 1 0"),
+    # each makes a transaction that the other one's takes the place of
+    "dropped": ((BOTH_WAL + 2, URING, AUTO), "step_frames 4 1 5", "step_read 0", "step_end 0", "2 step_frames 0 1 6", "2 step_commit 14 1 7",
+                "step_read 0", "step_commit 14 2 8", "2 step_read 129", "step_checkpoint 7 0"),
     # exclusive locking mode
     "exclusive": (2, "step_open %d" % URING, "step_lock 2", "step_lock 2", "step_open_wal", "step_frames 12 1 5", "step_end 1", "step_commit 4 5 1",
                   "step_frames 4 1 5", "step_wal_size", "step_commit 14 5 1", "step_checkpoint 7 5", "close_connection 1 0"),

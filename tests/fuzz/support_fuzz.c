@@ -146,6 +146,10 @@ size_t fuzz_take(fuzz_input *in, const uint8_t **data, size_t bytes) {
   return bytes;
 }
 
+void fuzz_put32(uint8_t *at, uint32_t value) {
+  for (int i = 0; i < 4; i++) at[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
 const char *fuzz_backend(uint8_t byte) {
   switch (byte % 3) {
   case 0: return "auto";
@@ -172,8 +176,9 @@ uint8_t *fuzz_read_file(int side, const char *name, long *bytes) {
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return NULL;
   FUZZ_CHECK(fstat(fd, &st) == 0, "cannot stat %s", path);
-  uint8_t *data = malloc((size_t)st.st_size + 1);
-  FUZZ_CHECK(data != NULL && pread(fd, data, (size_t)st.st_size, 0) == st.st_size, "cannot read %s", path);
+  const off_t length = st.st_size < FUZZ_READ_MAX ? st.st_size : FUZZ_READ_MAX;
+  uint8_t *data = malloc((size_t)length + 1);
+  FUZZ_CHECK(data != NULL && pread(fd, data, (size_t)length, 0) == length, "cannot read %s", path);
   close(fd);
   *bytes = (long)st.st_size;
   return data;

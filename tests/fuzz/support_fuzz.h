@@ -42,6 +42,9 @@ uint16_t fuzz_word(fuzz_input *in);
 /* Up to `bytes` of what is left. */
 size_t fuzz_take(fuzz_input *in, const uint8_t **data, size_t bytes);
 
+/* Big-endian. */
+void fuzz_put32(uint8_t *at, uint32_t value);
+
 /* auto, uring (where it can be had) or sync. */
 const char *fuzz_backend(uint8_t byte);
 
@@ -52,10 +55,11 @@ _Noreturn void fuzz_fail(const char *format, ...) __attribute__((format(printf, 
 
 /* For the image of a file. bytes may be 0. */
 void fuzz_write_file(int side, const char *name, const void *data, size_t bytes);
-/* malloc'd; NULL and -1 if there is no such file. */
+/* The first FUZZ_READ_MAX bytes, malloc'd, and how many the file has (sparse ones have many); NULL and -1 if there is no such file. */
+#define FUZZ_READ_MAX (16 << 20)
 uint8_t *fuzz_read_file(int side, const char *name, long *bytes);
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerInitialize(const int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #endif

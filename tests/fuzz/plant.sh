@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# plant.sh [NAME...] - proves the fuzz targets: each planted bug must be found, from the seeds, within PLANT_SECONDS (120).
+#
+# A bug is an edit of one source file, in a copy, compiled and linked in front of the library. BUILD/fuzz must be there (fuzz.sh).
+set -eu
+cd "$(dirname "$0")/../.."
+build=${BUILD:-build}/fuzz
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/uringvfs-plant.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+wanted=" $* "
+planted=0 missed=0
+flags='-std=gnu11 -D_GNU_SOURCE= -O2 -g -pthread -fsanitize=address,undefined -fno-sanitize-recover=all'
+
+# plant TARGET NAME FILE SEDSCRIPT
+plant() {
+  local target=$1 name=$2 file=$3 dir=$scratch/$2 code=0
+  case $wanted in *" $name "* | "  ") ;; *) return 0 ;; esac
+  planted=$((planted + 1))
+  mkdir -p "$dir/corpus"
+  sed -E "$4" "vfs/$file" >"$dir/$file"
+  if cmp -s "vfs/$file" "$dir/$file"; then
+    echo "plant: $name changes nothing: the code has moved on, adapt its edit" >&2
+    missed=$((missed + 1))
+    return 0
+  fi
+  # shellcheck disable=SC2086,SC2046
+  clang $flags -fsanitize=fuzzer-no-link -Ivfs -Iruntime -c -o "$dir/planted.o" "$dir/$file"
+  # shellcheck disable=SC2086,SC2046
+  clang $flags -fsanitize=fuzzer -o "$dir/fuzz" "$build/tests/fuzz/fuzz_$target.o" "$build"/tests/fuzz/support_*.o "$dir/planted.o" \
+    "$build/liburingvfs.a" $(pkg-config --libs sqlite3 liburing)
+  "$dir/fuzz" -max_total_time="${PLANT_SECONDS:-120}" -max_len=1024 -artifact_prefix="$dir/" "$dir/corpus" "tests/fuzz/seeds/$target" \
+    >"$dir/log" 2>&1 || code=$?
+  if [ "$code" != 0 ] && ls "$dir"/crash-* >/dev/null 2>&1; then
+    printf 'found   %-8s %-24s %s: %s\n' "$target" "$name" "$(sed -nE 's/^#([0-9]+).*/after \1 inputs/p' "$dir/log" | tail -n 1 | grep . || echo 'by a seed')" \
+      "$(grep -a -m 1 -oE '^DIFFERENCE.*|AddressSanitizer: [a-z-]+|runtime error.*' "$dir/log" | cut -c 1-110)"
+  else
+    printf 'MISSED  %-8s %-24s exit code %s\n' "$target" "$name" "$code"
+    tail -n 3 "$dir/log" | sed 's/^/    | /'
+    missed=$((missed + 1))
+  fi
+}
+
+plant options unknown-ignored options.c 's/message = names_message\(key\);/continue;/'
+plant options prefix-is-enough options.c 's/strcasecmp\(o->values\[i\], value\) == 0/strncasecmp(o->values[i], value, strlen(value)) == 0/'
+plant options value-behind options.c 's/key \+ strlen\(key\) \+ 1/key + strlen(key) + 2/'
+plant options set-before-checked options.c 's/^( *)const int number = find_value\(o, value\);/\1const int number = find_value(o, value);\n  options->backend = RT_BACKEND_AUTO;/'
+plant options file-left-behind register.c 's/^( *)if \(rc == SQLITE_OK\) rc = (parent->xOpen\(.*)$/\1if (rc != SQLITE_OK) (void)\2\n&/'
+
+plant wal commit-not-seen wal_writer.c 's/ && memcmp\(\(const uint8_t \*\)data \+ 4, zero, 4\) != 0;/ \&\& memcmp(data, zero, 1) != 0;/'
+plant wal pending-not-read wal_writer.c '/^int uringvfs__wal_read/,/^}/s/if \(overlaps_pending\(w, at, bytes\)\)/if (false)/'
+plant calls short-read-is-ok page_io.c '/^int uringvfs__read\(/,/^}/s/return SQLITE_IOERR_SHORT_READ;/return SQLITE_OK;/'
+plant wal frame-behind wal_writer.c 's/memcpy\(w->buffer \+ \(offset - w->start\), data, amount\);/memcpy(w->buffer + (offset - w->start), data, amount < 1000 ? amount : amount - 1);/'
+
+plant calls size-without-pending file.c 's/if \(\*size < pending_end\) \*size = pending_end;/(void)pending_end;/'
+plant calls read-offset wal_writer.c 's/memcpy\(data, w->buffer \+ \(at - w->start\), bytes\);/memcpy(data, w->buffer, bytes);/'
+plant calls commit-not-flushed wal_writer.c 's/return flush\(wal, w->expect_sync && wal->first_sync_done\);/return SQLITE_OK;/'
+plant calls rewrites-collected wal_writer.c 's/if \(w->state == URINGVFS_WAL_THROUGH \|\| /if (/'
+plant calls buffer-overflow wal_writer.c 's/if \(joins && offset \+ amount > w->start \+ URINGVFS_WAL_BUFFER_BYTES\)/if (false)/'
+plant calls not-zero-filled page_io.c 's/^( *)memset\(\(char \*\)data \+ got, 0, .*$//'
+plant calls unlock-forgotten file.c '/^static int file_shm_lock/,/^}/s/rc = PARENT\(f, xShmLock\)\(f->parent, offset, n, flags\);/if (n > 1 \&\& (flags \& SQLITE_SHM_UNLOCK)) return SQLITE_OK;\n  &/'
+plant calls tenure-outlived file.c '/^static void leave_wal/,/^}/s/if \(f->wal != NULL\) .*$//'
+
+if [ "$planted" = 0 ]; then
+  echo "plant: there is no plant of that name" >&2
+  exit 1
+fi
+echo "plant: $((planted - missed)) of $planted planted bugs found"
+[ "$missed" = 0 ]
