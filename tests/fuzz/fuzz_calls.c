@@ -411,6 +411,7 @@ static void step_close_wal(connection *c) {
 
 static void begin_read(connection *c) {
   if (!c->wal.open || c->read_lock != 0) return;
+  for (int s = 0; s < SIDES && !c->private; s++) METHOD(&c->db, xShmBarrier)(c->db.side[s]);
   const int slot = w.backfilled == w.frames ? WAL_READ_0 : WAL_READ_1;
   if (!shm_take(c, slot, 1, SQLITE_SHM_SHARED)) return;
   c->read_lock = slot;

@@ -12,7 +12,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def steps(begin, *calls):
-    """begin: page size (by number); the connections that have a WAL open. calls: "step_commit 6 3", "2 step_commit 6 3" for the second connection."""
+    """begin: page size (by number), and the connections that have a WAL open. calls: "step_commit 6 3", or "2 step_commit 6 3" for
+    the second connection."""
     with open(os.path.join(HERE, "fuzz_calls.c"), encoding="utf-8") as f:
         table = re.search(r"steps\[\]\)\(connection \*\) = \{(.*?)\};", f.read(), re.S).group(1)
     names = re.findall(r"\w+", table)
@@ -39,7 +40,8 @@ CALLS = {
     # frames, a commit with a sync, again (the sync is in the group then), read back, a checkpoint
     "wal": (4, "step_open %d" % URING) + OPEN_WAL + (
         "step_frames 12 1 5", "step_commit 6 9 1", "step_frames 8 3 5", "step_wal_size", "step_commit 6 7 1", "step_read 129",
-        "step_end 0", "step_checkpoint 7 0", "step_begin 0", "step_read 2", "step_db_size", "step_end 0", "step_truncate_wal 5", "step_close_wal 1 0"),
+        "step_end 0", "step_checkpoint 7 0", "step_begin 0", "step_read 2", "step_db_size", "step_end 0", "step_truncate_wal 5",
+        "step_close_wal 1 0"),
     # more than 1 MiB in one transaction
     "large": (7, "step_open %d" % AUTO) + OPEN_WAL + ("step_frames 94 1 5", "step_wal_size", "step_commit 14 9 1", "step_checkpoint 7 0"),
     # rolled back, a savepoint, a page that is dirtied again, headers rewritten, padding
@@ -49,7 +51,8 @@ CALLS = {
     # a reader holds back a checkpoint of another connection, and the restart of the WAL
     "two": (2, "step_open %d" % URING) + OPEN_WAL + (
         "2 step_open 0", "2 step_lock 0", "2 step_open_wal", "step_commit 14 9 1", "2 step_begin 0", "step_commit 14 7 2",
-        "step_checkpoint 3 0", "2 step_read 129", "2 step_end 0", "2 step_checkpoint 7 0", "step_commit 7 3 3", "2 step_read 130", "close_connection 1 0"),
+        "step_checkpoint 3 0", "2 step_read 129", "2 step_end 0", "2 step_checkpoint 7 0", "step_commit 7 3 3", "2 step_read 130",
+        "close_connection 1 0"),
     # each makes a transaction that the other one's takes the place of
     "dropped": ((BOTH_WAL + 2, URING, AUTO), "step_frames 4 1 5", "step_read 0", "step_end 0", "2 step_frames 0 1 6", "2 step_commit 14 1 7",
                 "step_read 0", "step_commit 14 2 8", "2 step_read 129", "step_checkpoint 7 0"),

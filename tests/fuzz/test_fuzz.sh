@@ -3,8 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mkdir -p "$BUILD"
-if ! echo 'int LLVMFuzzerTestOneInput(const char *d, unsigned long n); int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return !d && n; }' |
-  clang -fsanitize=fuzzer,address,undefined -x c -o /dev/null - 2>/dev/null; then
+nothing='int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return !d && n; }'
+if ! echo "$nothing" | clang -fsanitize=fuzzer,address,undefined -x c -o /dev/null - 2>/dev/null; then
   echo "no clang with libFuzzer here (Debian: clang and libclang-rt-dev)"
   exit 77
 fi

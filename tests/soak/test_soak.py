@@ -39,7 +39,7 @@ ROLES = ("default", "auto", "uring")  # theirs, drawn
 interop.ROLES = ("default",) * (len(LIVES_ON) + MORTALS)  # only their number counts here
 interop.KEEP = 400
 SIDES = ("wal", "rollback")
-GROWTH = {"memory": 8 << 20, "descriptors": 8}  # from the second quarter to the last one
+GROWTH = {"memory": 12 << 20, "descriptors": 8}  # from the second quarter to the last one
 FULL, IOERR = 13, 10
 
 
