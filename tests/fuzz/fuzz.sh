@@ -39,7 +39,7 @@ fuzz_one() { # target
     return 0
   fi
   echo "FAILED fuzz $1 (exit code $code), the whole of it is in $log:"
-  grep -a -m 5 -A 12 -E '^DIFFERENCE|ERROR: |runtime error' "$log" | head -n 40 | sed 's/^/    | /'
+  { grep -a -m 5 -A 12 -E '^DIFFERENCE|ERROR: |runtime error' "$log" || tail -n 5 "$log"; } | head -n 40 | sed 's/^/    | /'
   for finding in $(find "$findings" -name "$1-*" | sort); do
     case $known in *"$finding"*) ;; *) echo "replay: FUZZ_TRACE=1 $program $finding" ;; esac
   done

@@ -82,7 +82,7 @@ static void compare_databases(void) {
   for (int s = 0; s < SIDES; s++) FUZZ_CHECK(fstat(w.raw[s], &st[s]) == 0, "fstat");
   FUZZ_CHECK(st[0].st_size == st[1].st_size, "database: %lld bytes on the default VFS, %lld on uring",
              (sqlite3_int64)st[0].st_size, (sqlite3_int64)st[1].st_size);
-  pair_compare("database", w.raw, st[0].st_size);
+  pair_compare("database", w.raw, 0, st[0].st_size);
 }
 
 static sqlite3_int64 frame_offset(unsigned frame) {
@@ -90,7 +90,7 @@ static sqlite3_int64 frame_offset(unsigned frame) {
 }
 
 /* Closing a descriptor of a WAL is harmless: no POSIX lock is on it. */
-static void compare_wals(unsigned frames) {
+static void compare_wals(unsigned first, unsigned end) {
   int fd[SIDES];
   if (!w.has_header) return;
   for (int s = 0; s < SIDES; s++) {
@@ -99,7 +99,7 @@ static void compare_wals(unsigned frames) {
     fd[s] = open(path, O_RDONLY | O_CLOEXEC);
     FUZZ_CHECK(fd[s] >= 0, "%s cannot be opened", path);
   }
-  pair_compare("WAL", fd, frame_offset(frames));
+  pair_compare("WAL", fd, first == 0 ? 0 : frame_offset(first), frame_offset(end));
   for (int s = 0; s < SIDES; s++) close(fd[s]);
 }
 
@@ -200,7 +200,7 @@ static void close_wal(connection *c, bool last) {
     w.equal_end = w.dropped_end = 0;
     w.generation++;
   } else {
-    compare_wals(w.frames);
+    compare_wals(0, w.frames);
   }
   c->private = false;
 }
@@ -450,7 +450,7 @@ static void end_write(connection *c) {
   }
   shm_give(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE);
   if (c->committed) pair_control(&c->db, "COMMIT_PHASETWO", SQLITE_FCNTL_COMMIT_PHASETWO, 0, true);
-  compare_wals(w.frames);
+  compare_wals(0, w.frames);
 }
 
 static void wal_write(connection *c, const void *data, unsigned bytes, sqlite3_int64 offset) {
@@ -482,7 +482,7 @@ static void append(connection *c, unsigned page_number, bool commit) {
     wal_write(c, header, WAL_HEADER, 0);
     if (page_number & 1) pair_sync(&c->wal, 0);
     w.has_header = true;
-    compare_wals(0);
+    compare_wals(0, 0);
   }
   make_header(header, page_number, commit ? w.pages : 0);
   const sqlite3_int64 offset = frame_offset(c->position);
@@ -491,7 +491,7 @@ static void append(connection *c, unsigned page_number, bool commit) {
   w.page_of[c->position++] = (uint8_t)page_number;
   if (!commit) return;
   c->committed = true;
-  compare_wals(c->position);
+  compare_wals(w.frames, c->position);
 }
 
 /* Many frames, so that the 1 MiB that uring collects is filled now and then. */
@@ -537,7 +537,7 @@ static void step_rewrite_headers(connection *c) {
     make_header(header, w.page_of[i], i == c->position - 1 ? w.pages : 0);
     wal_write(c, header, FRAME_HEADER, frame_offset(i));
   }
-  compare_wals(c->position);
+  compare_wals(w.frames, c->position);
 }
 
 /* Frames that fill a sector, with the commit flag, the last one split by an xSync; the file is cut to journal_size_limit. */
@@ -565,7 +565,7 @@ static void step_after_commit(connection *c) {
     if (w.tenure_end > end) w.tenure_end = end;
   }
   if (choice & 16) pair_sync(&c->wal, choice >> 6);
-  compare_wals(c->position);
+  compare_wals(w.frames, c->position);
 }
 
 /* ROLLBACK TO: the frames behind are forgotten, wherever they are. */

@@ -101,10 +101,10 @@ void pair_delete(const char *const name[SIDES], const char *what, int sync_direc
        sqlite3_vfs_find(fuzz_vfs[s])->xDelete(sqlite3_vfs_find(fuzz_vfs[s]), name[s], sync_directory));
 }
 
-void pair_compare(const char *what, const int fd[SIDES], sqlite3_int64 bytes) {
+void pair_compare(const char *what, const int fd[SIDES], sqlite3_int64 from, sqlite3_int64 end) {
   static uint8_t chunk[SIDES][MAX_PAGE_BYTES];
-  for (sqlite3_int64 at = 0; at < bytes; at += MAX_PAGE_BYTES) {
-    const size_t want = (size_t)(bytes - at < MAX_PAGE_BYTES ? bytes - at : MAX_PAGE_BYTES);
+  for (sqlite3_int64 at = from; at < end; at += MAX_PAGE_BYTES) {
+    const size_t want = (size_t)(end - at < MAX_PAGE_BYTES ? end - at : MAX_PAGE_BYTES);
     for (int s = 0; s < SIDES; s++)
       FUZZ_CHECK(pread(fd[s], chunk[s], want, at) == (ssize_t)want, "%s of %s ends before %lld", what,
                  s == SIDE_URING ? "uring" : "the default VFS", at + (sqlite3_int64)want);

@@ -45,7 +45,7 @@ void pair_size(pair *f);
 /* A control whose argument is a number, in and out: an sqlite3_int64 if `wide`, otherwise an int. */
 void pair_control(pair *f, const char *name, int op, sqlite3_int64 value, bool wide);
 void pair_delete(const char *const name[SIDES], const char *what, int sync_directory);
-/* The first bytes of two descriptors. */
-void pair_compare(const char *what, const int fd[SIDES], sqlite3_int64 bytes);
+/* What is in two descriptors at from <= offset < end. */
+void pair_compare(const char *what, const int fd[SIDES], sqlite3_int64 from, sqlite3_int64 end);
 
 #endif
