@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# plant.sh [NAME...] - proves the fuzz targets: each planted bug must be found, from the seeds, within PLANT_SECONDS (120).
+# plant.sh [NAME...] - proves the fuzz targets: each planted bug must be found, from the seeds, within PLANT_SECONDS (120). With
+# PLANT_SEEDS=no from nothing.
 #
 # A bug is an edit of one source file, in a copy, compiled and linked in front of the library. BUILD/fuzz must be there (fuzz.sh).
 set -eu
@@ -16,6 +17,8 @@ plant() {
   local target=$1 name=$2 file=$3 dir=$scratch/$2 code=0
   case $wanted in *" $name "* | "  ") ;; *) return 0 ;; esac
   planted=$((planted + 1))
+  local seeds=("tests/fuzz/seeds/$target")
+  [ "${PLANT_SEEDS:-yes}" = yes ] || seeds=()
   mkdir -p "$dir/corpus"
   sed -E "$4" "vfs/$file" >"$dir/$file"
   if cmp -s "vfs/$file" "$dir/$file"; then
@@ -28,7 +31,7 @@ plant() {
   # shellcheck disable=SC2086,SC2046
   clang $flags -fsanitize=fuzzer -o "$dir/fuzz" "$build/tests/fuzz/fuzz_$target.o" "$build"/tests/fuzz/support_*.o "$dir/planted.o" \
     "$build/liburingvfs.a" $(pkg-config --libs sqlite3 liburing)
-  "$dir/fuzz" -max_total_time="${PLANT_SECONDS:-120}" -max_len=1024 -artifact_prefix="$dir/" "$dir/corpus" "tests/fuzz/seeds/$target" \
+  "$dir/fuzz" -max_total_time="${PLANT_SECONDS:-120}" -max_len=1024 -artifact_prefix="$dir/" "$dir/corpus" "${seeds[@]}" \
     >"$dir/log" 2>&1 || code=$?
   if [ "$code" != 0 ] && ls "$dir"/crash-* >/dev/null 2>&1; then
     printf 'found   %-8s %-24s %s: %s\n' "$target" "$name" "$(sed -nE 's/^#([0-9]+).*/after \1 inputs/p' "$dir/log" | tail -n 1 | grep . || echo 'by a seed')" \
