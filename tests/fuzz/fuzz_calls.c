@@ -23,6 +23,15 @@ enum { MAX_PAGES = 24, MAX_FRAMES = 600, MAX_STEPS = 400 };
 enum { WAL_HEADER = 32, FRAME_HEADER = 24 };
 /* wal.c: the locks of the wal-index. */
 enum { WAL_WRITE = 0, WAL_CKPT = 1, WAL_READ_0 = 3, WAL_READ_1 = 4, WAL_READ_COUNT = 4 };
+/* And its first region, in words: nBackfill, aReadMark, the page numbers, and the hash table behind them, in half words. */
+enum {
+  INDEX_BACKFILL = 24,
+  INDEX_MARKS = 25,
+  INDEX_PAGES = 34,
+  INDEX_HASH = 4096,
+  INDEX_SLOTS = 8192,
+  INDEX_BYTES = 32768
+};
 
 typedef struct connection {
   const char *name[SIDES]; /* made by sqlite3_create_filename */
@@ -30,15 +39,27 @@ typedef struct connection {
   int lock;                         /* SQLITE_LOCK_ of the database */
   bool readonly;                    /* the database is */
   bool private;                     /* the WAL is used in exclusive mode: no wal-index lock is taken        */
-  int read_lock;                    /* WAL_READ_0 or WAL_READ_1 if a read transaction is open, otherwise 0  */
+  int read_lock;                    /* from WAL_READ_0 if a read transaction is open, otherwise 0  */
   unsigned generation, mark, first; /* frames first <= i < mark are seen by it            */
   bool tenure, committed;           /* holds the write lock; has written its commit frame */
   unsigned position;                /* where its next frame goes                          */
+  uint32_t *index[SIDES];           /* the wal-index, if it is not private                */
 } connection;
+
+/* What a page that is written will hold, but for its number. */
+typedef struct recipe {
+  enum { RECIPE_LEAF, RECIPE_TABLE, RECIPE_INDEX, RECIPE_DAMAGED, RECIPES } kind;
+  uint8_t seed, first_child, children;
+  struct {
+    uint16_t at;
+    uint8_t byte;
+  } damage[3];
+} recipe;
 
 static struct world {
   fuzz_input in;
   unsigned page_bytes;
+  recipe recipe;
   connection connections[2];
   pair temp;
   /* Descriptors of the database, beside the VFSs. Closed at the very end: close(2) drops locks. */
@@ -72,6 +93,31 @@ static bool shm_take(connection *c, int lock, int n, int kind) {
 
 static void shm_give(connection *c, int lock, int n, int kind) {
   if (!c->private) shm_lock(c, lock, n, SQLITE_SHM_UNLOCK | kind);
+}
+
+/* ---- the wal-index ---- */
+
+static void index_word(connection *c, unsigned at, uint32_t value) {
+  for (int s = 0; s < SIDES && !c->private; s++) c->index[s][at] = value;
+}
+
+/* As walIndexAppend. */
+static void index_add(connection *c, unsigned frame) {
+  index_word(c, INDEX_PAGES + frame, w.page_of[frame]);
+  for (int s = 0; s < SIDES && !c->private; s++) {
+    uint16_t *hash = (uint16_t *)(c->index[s] + INDEX_HASH);
+    unsigned key = (w.page_of[frame] * 383u) % INDEX_SLOTS;
+    while (hash[key] != 0) key = (key + 1) % INDEX_SLOTS;
+    hash[key] = (uint16_t)(frame + 1);
+  }
+}
+
+/* Forgets the frames from `end` on, as walCleanupHash, and says how far the database is. By who holds the write lock. */
+static void index_cut(connection *c, unsigned end) {
+  if (c->private) return;
+  for (int s = 0; s < SIDES; s++) memset(c->index[s] + INDEX_PAGES, 0, INDEX_BYTES - INDEX_PAGES * sizeof(uint32_t));
+  for (unsigned frame = 0; frame < end; frame++) index_add(c, frame);
+  index_word(c, INDEX_BACKFILL, w.backfilled);
 }
 
 /* ---- the bytes of the files ---- */
@@ -119,9 +165,56 @@ static void compare_names(void) {
 
 /* ---- what a write holds ---- */
 
-static void fill(uint8_t *data, unsigned bytes) {
+static const uint8_t *pattern(unsigned bytes) {
   const uint8_t seed = fuzz_byte(&w.in);
-  for (unsigned i = 0; i < bytes; i++) data[i] = (uint8_t)(seed + i * 7 + (i >> 8));
+  for (unsigned i = 0; i < bytes; i++) page[i] = (uint8_t)(seed + i * 7 + (i >> 8));
+  return page;
+}
+
+/* What the pages of this step will hold. */
+static void choose_content(void) {
+  recipe *r = &w.recipe;
+  const uint8_t kind = fuzz_byte(&w.in);
+  *r = (recipe){.kind = kind % RECIPES, .seed = kind / RECIPES};
+  if (r->kind == RECIPE_LEAF) return;
+  r->first_child = fuzz_byte(&w.in);
+  r->children = fuzz_byte(&w.in) % 24;
+  for (unsigned i = 0; i < 3 && r->kind == RECIPE_DAMAGED; i++) {
+    r->damage[i].at = fuzz_word(&w.in);
+    r->damage[i].byte = fuzz_byte(&w.in);
+  }
+}
+
+/* https://www.sqlite.org/fileformat2.html: an interior page names its children, in one row. */
+static void make_interior(uint8_t *start, const recipe *r) {
+  memset(start, 0, 12);
+  start[0] = r->kind == RECIPE_INDEX ? 0x02 : 0x05;
+  start[4] = r->children;
+  fuzz_put32(start + 8, r->first_child % MAX_PAGES + r->children + 1u);
+  for (unsigned i = 0; i < r->children; i++) {
+    const unsigned cell = w.page_bytes - 8 * (i + 1);
+    start[12 + 2 * i] = (uint8_t)(cell >> 8);
+    start[13 + 2 * i] = (uint8_t)cell;
+    fuzz_put32(page + cell, r->first_child % MAX_PAGES + i + 1u);
+  }
+}
+
+/* The page of this number as the recipe says, in `page`. */
+static const uint8_t *make_page(unsigned number) {
+  const recipe *r = &w.recipe;
+  for (unsigned i = 0; i < w.page_bytes; i++) page[i] = (uint8_t)(r->seed + number * 3 + i * 7 + (i >> 8));
+  page[0] = 0x0d;
+  if (number == 1) {
+    memset(page, 0, 100);
+    memcpy(page, "SQLite format 3", 16);
+    page[16] = (uint8_t)(w.page_bytes >> 8); /* 65536 is written as 1 */
+    page[17] = w.page_bytes == 65536;
+    page[100] = 0x0d;
+  }
+  if (r->kind != RECIPE_LEAF) make_interior(page + (number == 1 ? 100 : 0), r);
+  for (unsigned i = 0; i < 3 && r->kind == RECIPE_DAMAGED; i++)
+    page[r->damage[i].at % w.page_bytes] = r->damage[i].byte;
+  return page;
 }
 
 /* ---- opening and closing ---- */
@@ -248,9 +341,9 @@ static bool may_write(const connection *c) { return rollback_mode(c) && c->lock 
 static void step_write(connection *c) {
   const unsigned number = fuzz_byte(&w.in) % MAX_PAGES, count = fuzz_byte(&w.in) % 8 + 1;
   if (!may_write(c)) return;
-  fill(page, w.page_bytes);
+  choose_content();
   for (unsigned i = 0; i < count; i++)
-    pair_write(&c->db, page, w.page_bytes, (sqlite3_int64)(number + i) * w.page_bytes);
+    pair_write(&c->db, make_page(number + i + 1), w.page_bytes, (sqlite3_int64)(number + i) * w.page_bytes);
 }
 
 static void step_truncate(connection *c) {
@@ -277,7 +370,7 @@ static void step_journal(connection *c) {
   if (!c->journal.open)
     pair_open(&c->journal, "journal", name, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MAIN_JOURNAL);
   else if (choice % 8 < 3)
-    pair_write(&c->journal, (fill(page, bytes), page), bytes, offset);
+    pair_write(&c->journal, pattern(bytes), bytes, offset);
   else if (choice % 8 == 3)
     pair_read(&c->journal, bytes, offset);
   else if (choice % 8 == 4)
@@ -333,6 +426,7 @@ static void step_pragma(connection *c) {
   const uint8_t choice = fuzz_byte(&w.in);
   if (!c->db.open) return;
   char *synchronous[] = {NULL, (char *)"synchronous", (char *)"off"};
+  char *readahead[] = {NULL, (char *)"uring_readahead", (char *)(choice & 32 ? "0" : choice & 16 ? "120" : "3")};
   char *backend[] = {NULL, (char *)"uring_backend", (char *)fuzz_backend(choice)};
   int rc;
   if (choice & 128) {
@@ -340,11 +434,12 @@ static void step_pragma(connection *c) {
          METHOD(&c->db, xFileControl)(c->db.side[s], SQLITE_FCNTL_PRAGMA, (void *)synchronous));
     return;
   }
+  char **args = choice & 64 ? readahead : backend;
   sqlite3_file *uring = c->db.side[SIDE_URING];
-  rc = uring->pMethods->xFileControl(uring, SQLITE_FCNTL_PRAGMA, (void *)backend);
-  FUZZ_CHECK(rc == SQLITE_OK && backend[0] != NULL && strcmp(backend[0], backend[2]) == 0,
-             "PRAGMA uring_backend: %d %s", rc, backend[0]);
-  sqlite3_free(backend[0]);
+  rc = uring->pMethods->xFileControl(uring, SQLITE_FCNTL_PRAGMA, (void *)args);
+  FUZZ_CHECK(rc == SQLITE_OK && args[0] != NULL && strcmp(args[0], args[2]) == 0, "PRAGMA %s: %d %s", args[1], rc,
+             args[0]);
+  sqlite3_free(args[0]);
 }
 
 static void step_temp(connection *c) {
@@ -359,7 +454,7 @@ static void step_temp(connection *c) {
               kinds[choice % 4] | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_EXCLUSIVE |
                   SQLITE_OPEN_DELETEONCLOSE);
   else if (choice % 8 < 3)
-    pair_write(&w.temp, (fill(page, bytes), page), bytes, offset);
+    pair_write(&w.temp, pattern(bytes), bytes, offset);
   else if (choice % 8 < 5)
     pair_read(&w.temp, bytes, offset);
   else if (choice % 8 == 5)
@@ -377,6 +472,7 @@ static void recover(connection *c) {
   if (!shm_take(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE)) return;
   if (w.has_header) pair_read(&c->wal, WAL_HEADER, 0);
   for (unsigned i = 0; i < w.frames && i < 30; i++) pair_read(&c->wal, FRAME_HEADER + w.page_bytes, frame_offset(i));
+  index_cut(c, w.frames);
   shm_give(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE);
 }
 
@@ -395,9 +491,10 @@ static void step_open_wal(connection *c) {
   if (!c->private) {
     int rc;
     void volatile *memory[SIDES] = {NULL, NULL};
-    BOTH(rc, c->db.what, "xShmMap", METHOD(&c->db, xShmMap)(c->db.side[s], 0, 32768, 1, &memory[s]));
+    BOTH(rc, c->db.what, "xShmMap", METHOD(&c->db, xShmMap)(c->db.side[s], 0, INDEX_BYTES, 1, &memory[s]));
     FUZZ_CHECK((memory[0] == NULL) == (memory[1] == NULL), "xShmMap: %p and %p", memory[0], memory[1]);
     FUZZ_CHECK(rc == SQLITE_OK, "xShmMap gives %d", rc);
+    for (int s = 0; s < SIDES; s++) c->index[s] = (uint32_t *)(uintptr_t)memory[s];
   }
   recover(c);
 }
@@ -412,7 +509,13 @@ static void step_close_wal(connection *c) {
 static void begin_read(connection *c) {
   if (!c->wal.open || c->read_lock != 0) return;
   for (int s = 0; s < SIDES && !c->private; s++) METHOD(&c->db, xShmBarrier)(c->db.side[s]);
-  const int slot = w.backfilled == w.frames ? WAL_READ_0 : WAL_READ_1;
+  int slot = WAL_READ_0;
+  if (w.backfilled != w.frames) {
+    slot = WAL_READ_1 + (c != w.connections);
+    if (!shm_take(c, slot, 1, SQLITE_SHM_EXCLUSIVE)) return;
+    index_word(c, INDEX_MARKS + (unsigned)(slot - WAL_READ_0), w.frames);
+    shm_give(c, slot, 1, SQLITE_SHM_EXCLUSIVE);
+  }
   if (!shm_take(c, slot, 1, SQLITE_SHM_SHARED)) return;
   c->read_lock = slot;
   c->generation = w.generation;
@@ -445,8 +548,9 @@ static void end_write(connection *c) {
   if (c->committed) {
     w.frames = c->mark = c->position;
     if (w.equal_end < w.tenure_end) w.equal_end = w.tenure_end;
-  } else if (w.dropped_end < w.tenure_end) {
-    w.dropped_end = w.tenure_end;
+  } else {
+    index_cut(c, w.frames);
+    if (w.dropped_end < w.tenure_end) w.dropped_end = w.tenure_end;
   }
   shm_give(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE);
   if (c->committed) pair_control(&c->db, "COMMIT_PHASETWO", SQLITE_FCNTL_COMMIT_PHASETWO, 0, true);
@@ -471,6 +575,7 @@ static void restart(connection *c) {
   shm_give(c, WAL_READ_1, WAL_READ_COUNT, SQLITE_SHM_EXCLUSIVE);
   w.frames = w.backfilled = c->position = c->mark = c->first = 0;
   w.has_header = false;
+  index_cut(c, 0);
   c->generation = ++w.generation;
 }
 
@@ -487,8 +592,9 @@ static void append(connection *c, unsigned page_number, bool commit) {
   make_header(header, page_number, commit ? w.pages : 0);
   const sqlite3_int64 offset = frame_offset(c->position);
   wal_write(c, header, FRAME_HEADER, offset);
-  wal_write(c, page, w.page_bytes, offset + FRAME_HEADER);
-  w.page_of[c->position++] = (uint8_t)page_number;
+  wal_write(c, make_page(page_number), w.page_bytes, offset + FRAME_HEADER);
+  w.page_of[c->position] = (uint8_t)page_number;
+  index_add(c, c->position++);
   if (!commit) return;
   c->committed = true;
   compare_wals(w.frames, c->position);
@@ -500,7 +606,7 @@ static void step_frames(connection *c) {
   begin_write(c);
   if (!c->tenure || c->committed) return;
   if (choice & 1) restart(c);
-  fill(page, w.page_bytes);
+  choose_content();
   const unsigned count = choice & 2 ? (choice >> 2) + 1u : (choice >> 2) % 4 + 1u;
   for (unsigned i = 0; i < count; i++) append(c, (number + i) % MAX_PAGES + 1, false);
 }
@@ -511,7 +617,7 @@ static void step_commit(connection *c) {
   if (!c->tenure || c->committed || c->position == MAX_FRAMES) return;
   if (choice & 1) restart(c);
   w.pages = number % MAX_PAGES + 1;
-  fill(page, w.page_bytes);
+  choose_content();
   append(c, (number >> 1) % w.pages + 1, true);
   if (choice & 2) pair_sync(&c->wal, choice >> 4);
   if (choice & 4) end_write(c);
@@ -522,9 +628,9 @@ static void step_commit(connection *c) {
 static void step_rewrite_page(connection *c) {
   const unsigned choice = fuzz_word(&w.in);
   if (!c->tenure || c->committed || c->position == w.frames) return;
-  fill(page, w.page_bytes);
+  choose_content();
   const unsigned frame = w.frames + choice % (c->position - w.frames);
-  wal_write(c, page, w.page_bytes, frame_offset(frame) + FRAME_HEADER);
+  wal_write(c, make_page(w.page_of[frame]), w.page_bytes, frame_offset(frame) + FRAME_HEADER);
 }
 
 /* walRewriteChecksums, after the commit frame. */
@@ -550,12 +656,13 @@ static void step_after_commit(connection *c) {
     const sqlite3_int64 offset = frame_offset(c->position);
     const unsigned first = w.page_bytes / 2;
     make_header(header, w.page_of[c->position - 1], w.pages);
+    make_page(w.page_of[c->position - 1]);
     wal_write(c, header, FRAME_HEADER, offset);
     wal_write(c, page, first, offset + FRAME_HEADER);
     pair_sync(&c->wal, choice >> 6);
     wal_write(c, page + first, w.page_bytes - first, offset + FRAME_HEADER + first);
     w.page_of[c->position] = w.page_of[c->position - 1];
-    c->position++;
+    index_add(c, c->position++);
   }
   if (choice & 8) {
     const sqlite3_int64 end = frame_offset(c->position);
@@ -571,7 +678,9 @@ static void step_after_commit(connection *c) {
 /* ROLLBACK TO: the frames behind are forgotten, wherever they are. */
 static void step_savepoint(connection *c) {
   const unsigned choice = fuzz_word(&w.in);
-  if (c->tenure && !c->committed) c->position = w.frames + choice % (c->position - w.frames + 1);
+  if (!c->tenure || c->committed) return;
+  c->position = w.frames + choice % (c->position - w.frames + 1);
+  index_cut(c, c->position);
 }
 
 static void step_end(connection *c) {
@@ -623,13 +732,14 @@ static void copy_pages(connection *c, unsigned safe, unsigned stop_after, uint8_
     compare_databases();
   }
   w.backfilled = safe;
+  index_word(c, INDEX_BACKFILL, safe);
 }
 
 static void checkpoint(connection *c, unsigned stop_after, uint8_t sync) {
   const connection *o = other(c);
   if (!shm_take(c, WAL_CKPT, 1, SQLITE_SHM_EXCLUSIVE)) return;
   unsigned safe = w.frames;
-  if (o->wal.open && o->read_lock == WAL_READ_1 && o->mark < safe) safe = o->mark;
+  if (o->wal.open && o->read_lock >= WAL_READ_1 && o->mark < safe) safe = o->mark;
   if (safe > w.backfilled && shm_take(c, WAL_READ_0, 1, SQLITE_SHM_EXCLUSIVE)) {
     copy_pages(c, safe, stop_after, sync);
     shm_give(c, WAL_READ_0, 1, SQLITE_SHM_EXCLUSIVE);
@@ -655,6 +765,7 @@ static void step_truncate_wal(connection *c) {
       w.has_header = false;
       w.equal_end = w.dropped_end = 0;
       w.generation++;
+      index_cut(c, 0);
       shm_give(c, WAL_READ_1, WAL_READ_COUNT, SQLITE_SHM_EXCLUSIVE);
     }
     shm_give(c, WAL_WRITE, 1, SQLITE_SHM_EXCLUSIVE);
@@ -681,10 +792,12 @@ static void read_page(connection *c, unsigned number) {
 
 static void step_read(connection *c) {
   const uint8_t choice = fuzz_byte(&w.in);
-  const unsigned number = choice % MAX_PAGES + 1, count = choice & 128 ? 8 : 1;
+  const unsigned number = choice % 32 % MAX_PAGES + 1, count = choice & 128 ? 8 : choice & 64 ? 3 : 1;
+  const bool backward = choice & 32;
   if (!c->db.open) return;
   if (c->wal.open) begin_read(c);
-  for (unsigned i = 0; i < count; i++) read_page(c, number + i);
+  for (unsigned i = 0; i < count; i++)
+    if (!backward || i < number) read_page(c, backward ? number - i : number + i);
 }
 
 static void step_db_size(connection *c) {
@@ -727,6 +840,20 @@ static void begin_with_wal(connection *c) {
   if (c->db.open && lock(c, SQLITE_LOCK_SHARED) == SQLITE_OK) step_open_wal(c);
 }
 
+/* A database with a root, two interior pages below it and their leaves. */
+static void begin_with_tree(void) {
+  static uint8_t file[MAX_PAGES * MAX_PAGE_BYTES];
+  static const struct { uint8_t first, children; } interior[] = {{1, 1}, {3, 8}, {12, 10}};
+  for (unsigned number = 1; number <= MAX_PAGES; number++) {
+    w.recipe = (recipe){.kind = RECIPE_LEAF};
+    if (number <= 3)
+      w.recipe = (recipe){RECIPE_TABLE, 0, interior[number - 1].first, interior[number - 1].children, {{0}}};
+    memcpy(file + (size_t)(number - 1) * w.page_bytes, make_page(number), w.page_bytes);
+  }
+  for (int s = 0; s < SIDES; s++) fuzz_write_file(s, "c.db", file, (size_t)MAX_PAGES * w.page_bytes);
+  w.pages = MAX_PAGES;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static const unsigned page_bytes[] = {512, 512, 1024, 1024, 4096, 4096, 4096, 65536};
   memset(&w, 0, sizeof w);
@@ -735,6 +862,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const uint8_t begin = fuzz_byte(&w.in);
   w.page_bytes = page_bytes[begin % 8];
   w.pages = 1;
+  if (begin & 32) begin_with_tree();
   if (begin & 8) begin_with_wal(&w.connections[0]);
   if (begin & 16) begin_with_wal(&w.connections[1]);
   for (int i = 0; i < MAX_STEPS && w.in.left > 0; i++) {

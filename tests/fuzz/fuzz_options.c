@@ -19,27 +19,44 @@
 
 typedef struct known {
   const char *name, *allowed[4]; /* the first is the default */
+  int most;                      /* if this is not 0: a number from 0 to so much */
 } known;
 
 static const known options[] = {
-    {"uring_backend", {"auto", "uring", "sync"}},
-    {"uring_commit", {"strict"}},
-    {"uring_lock", {"shared"}},
-    {"uring_readahead", {"0"}},
+    {"uring_backend", {"auto", "uring", "sync"}, 0},
+    {"uring_commit", {"strict"}, 0},
+    {"uring_lock", {"shared"}, 0},
+    {"uring_readahead", {"64"}, 120},
 };
 enum { OPTIONS = sizeof options / sizeof *options };
 
 /* What is set, by number of the option. */
-typedef const char *settings[OPTIONS];
+typedef char settings[OPTIONS][8];
+
+/* A number in digits and nothing else, at most `most`, or -1. */
+static int small_number(const char *text, int most) {
+  int number = 0;
+  if (*text == 0) return -1;
+  for (; *text != 0; text++) {
+    if (*text < '0' || *text > '9' || number > most) return -1;
+    number = number * 10 + (*text - '0');
+  }
+  return number <= most ? number : -1;
+}
 
 /* SQLITE_OK if it is allowed; then it is set. */
 static int set(settings now, const char *name, const char *value) {
   for (int i = 0; i < OPTIONS; i++) {
     if (strcasecmp(name, options[i].name) != 0) continue;
+    if (options[i].most > 0) {
+      const int number = small_number(value, options[i].most);
+      if (number >= 0) snprintf(now[i], sizeof now[i], "%d", number);
+      return number >= 0 ? SQLITE_OK : SQLITE_ERROR;
+    }
     for (int v = 0; v < 4 && options[i].allowed[v] != NULL; v++) {
       if (strcasecmp(value, options[i].allowed[v]) != 0) continue;
       if (i == 0 && v == 1 && !fuzz_rings) return SQLITE_CANTOPEN;
-      now[i] = options[i].allowed[v];
+      strcpy(now[i], options[i].allowed[v]);
       return SQLITE_OK;
     }
   }
@@ -185,7 +202,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fuzz_input in = {data, size};
   char line[4096] = "";
   settings now;
-  for (int i = 0; i < OPTIONS; i++) now[i] = options[i].allowed[0];
+  for (int i = 0; i < OPTIONS; i++) strcpy(now[i], options[i].allowed[0]);
   next_line(&in, line, sizeof line);
   for (char *c = line; *c != 0; c++)
     if (*c == '#') *c = '&'; /* the VFS comes last */
