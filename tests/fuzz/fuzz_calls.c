@@ -180,7 +180,8 @@ static void choose_content(void) {
   r->first_child = fuzz_byte(&w.in);
   r->children = fuzz_byte(&w.in) % 24;
   for (unsigned i = 0; i < 3 && r->kind == RECIPE_DAMAGED; i++) {
-    r->damage[i].at = fuzz_word(&w.in);
+    const uint16_t at = fuzz_word(&w.in);
+    r->damage[i].at = at & 1 ? at / 2 % 32 : at; /* often in the header */
     r->damage[i].byte = fuzz_byte(&w.in);
   }
 }

@@ -113,10 +113,12 @@ static void make_right(uint8_t *wal, size_t length, unsigned page_bytes) {
   }
 }
 
-static void edit(fuzz_input *in, uint8_t *data, size_t length, unsigned count) {
+/* Half of the edits go where something begins: in multiples of `unit`. */
+static void edit(fuzz_input *in, uint8_t *data, size_t length, unsigned count, size_t unit) {
   for (unsigned i = 0; i < count && in->left > 0 && length > 0; i++) {
-    const size_t at = (size_t)fuzz_word(in) * (length > 65536 ? length / 65536 + 1 : 1) % length;
-    data[at] = fuzz_byte(in);
+    const size_t word = fuzz_word(in);
+    const size_t at = word & 1 ? word / 32 * unit + word / 2 % 16 : word * (length / 65536 + 1);
+    data[at % length] = fuzz_byte(in);
   }
 }
 
@@ -138,11 +140,11 @@ static size_t make_frames(fuzz_input *in, uint8_t *wal, const image *database, u
     fuzz_put32(frame + 8, edits & 64 ? 2 : 1);
     if (number > 0 && number * (long)page_bytes <= database->length)
       memcpy(frame + FRAME_HEADER, database->bytes + (number - 1) * page_bytes, page_bytes);
-    edit(in, frame + FRAME_HEADER, page_bytes, edits % 32);
+    edit(in, frame + FRAME_HEADER, page_bytes, edits % 32, page_bytes);
     length += FRAME_HEADER + page_bytes;
   }
   make_right(wal, length, page_bytes);
-  if (flags & 2) edit(in, wal, length, 1);
+  if (flags & 2) edit(in, wal, length, 1, FRAME_HEADER + page_bytes);
   return flags & 4 && length > WAL_HEADER ? length - page_bytes / 2 : length;
 }
 
@@ -154,7 +156,7 @@ static void make_files(fuzz_input *in, int kind, int size) {
   uint8_t *first = malloc((size_t)database->length);
   FUZZ_CHECK(first != NULL, "out of memory");
   memcpy(first, database->bytes, (size_t)database->length);
-  edit(in, first, (size_t)database->length, fuzz_byte(in) % 8);
+  edit(in, first, (size_t)database->length, fuzz_byte(in) % 8, page_sizes[size]);
   size_t length = (size_t)companion->length < MAX_WAL ? (size_t)companion->length : MAX_WAL;
   memcpy(second, companion->bytes, length);
   if (kind == KIND_FRAMES) {
@@ -165,7 +167,7 @@ static void make_files(fuzz_input *in, int kind, int size) {
     if (length > 0) memcpy(second, data, length);
   } else {
     const uint8_t flags = fuzz_byte(in);
-    edit(in, second, length, flags % 32);
+    edit(in, second, length, flags % 32, FRAME_HEADER + page_sizes[size]);
     if (kind == KIND_WAL && flags & 32) make_right(second, length, page_sizes[size]);
     if (flags & 64) length -= fuzz_word(in) % (length + 1);
   }

@@ -35,7 +35,7 @@ plant() {
     >"$dir/log" 2>&1 || code=$?
   if [ "$code" != 0 ] && ls "$dir"/crash-* >/dev/null 2>&1; then
     printf 'found   %-8s %-24s %s: %s\n' "$target" "$name" "$(sed -nE 's/^#([0-9]+).*/after \1 inputs/p' "$dir/log" | tail -n 1 | grep . || echo 'by a seed')" \
-      "$(grep -a -m 1 -oE '^DIFFERENCE.*|AddressSanitizer: [a-z-]+|runtime error.*|uringvfs: .* is stale' "$dir/log" | cut -c 1-110)"
+      "$(grep -a -m 1 -oE '^DIFFERENCE.*|AddressSanitizer: [A-Za-z-]+|runtime error.*|uringvfs: .* is stale' "$dir/log" | cut -c 1-110)"
   else
     printf 'MISSED  %-8s %-24s exit code %s\n' "$target" "$name" "$code"
     tail -n 3 "$dir/log" | sed 's/^/    | /'
@@ -65,10 +65,9 @@ plant calls tenure-outlived file.c '/^static void leave_wal/,/^}/s/if \(f->wal !
 
 plant calls page-kept-after-unlock readahead.c 's/^( *)if \(!stable\) uringvfs__readahead_drop\(database\);//'
 plant calls page-kept-after-write readahead.c '/^void uringvfs__readahead_written/,/^}/s/if \(slot < 0\) return;/return;/'
-plant calls frame-taken-for-page readahead.c 's/before->wal == source.wal && before->offset == source.offset/before->offset == source.offset/; s/uringvfs__buffer_find\(&ra->buffer, wanted.wal, wanted.offset\)/uringvfs__buffer_find(\&ra->buffer, false, wanted.offset)/'
+plant calls page-kept-after-cut file.c 's/^( *)if \(database != NULL\) uringvfs__readahead_drop\(database\);$//'
 plant calls cell-count-unchecked btree_page.c 's/return c->pointers \+ 2 \* c->count <= c->usable;/return true;/'
 plant calls cell-offset-unchecked btree_page.c 's/ && offset \+ least <= c->usable//'
-plant wal cell-offset-unchecked-2 btree_page.c 's/ && offset \+ least <= c->usable//'
 
 if [ "$planted" = 0 ]; then
   echo "plant: there is no plant of that name" >&2

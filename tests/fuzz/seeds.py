@@ -69,6 +69,11 @@ CALLS = {
              "step_read %d" % (DOWN + 11), "step_lock 2", "step_write 9 3 8", "step_read %d" % (DOWN + 6), "step_unlock 1", "step_unlock 0",
              "2 step_open 0", "2 step_lock 0", "2 step_lock 2", "2 step_write 5 4 12", "2 step_unlock 0", "step_lock 0", "step_read 0",
              "step_read 1", "step_read %d" % (UP + 11)),
+    "tree-cut": (TREE + 4, "step_open %d" % URING, "step_lock 0", "step_read 0", "step_read 1", "step_read 2", "step_read 195", "step_lock 2",
+                 "step_truncate 8", "step_read 70", "step_read %d" % (DOWN + 7)),
+    # a page that says it has 65,285 cells, one whose cells are beyond its end
+    "damaged": (TREE + 2, "step_open %d" % URING, "step_lock 0", "step_lock 2", "step_write 1 0 3 5 6 0 7 255 0 9 5 0 11 0",
+                "step_write 2 0 3 5 6 0 25 255 0 27 255 0 29 255", "step_read 0", "step_read 1", "step_read 2"),
     # the same in the WAL, with a commit and a checkpoint by another connection between two read transactions
     "tree-wal": (TREE + WAL_OF_BOTH + 2, URING, URING, "step_read 0", "step_read 1", "step_read %d" % (DOWN + 3), "2 step_frames 12 5 8",
                  "2 step_commit 14 23 4", "step_read %d" % (DOWN + 6), "step_end 0", "2 step_checkpoint 7 0", "step_read 0", "step_read 1",

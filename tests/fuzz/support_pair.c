@@ -42,11 +42,21 @@ void pair_close(pair *f) {
   f->open = false;
 }
 
+/* Into memory of just that size, as SQLite's cache has it: whoever reads behind a page is caught. */
 void pair_read(pair *f, unsigned bytes, sqlite3_int64 offset) {
   int rc;
   fuzz_trace("    offset %lld, %u bytes", offset, bytes);
-  for (int s = 0; s < SIDES; s++) memset(pair_read_bytes[s], 0xa5, bytes);
-  BOTH(rc, f->what, "xRead", METHOD(f, xRead)(f->side[s], pair_read_bytes[s], (int)bytes, offset));
+  uint8_t *data[SIDES];
+  for (int s = 0; s < SIDES; s++) {
+    data[s] = malloc(bytes);
+    FUZZ_CHECK(data[s] != NULL, "out of memory");
+    memset(data[s], 0xa5, bytes);
+  }
+  BOTH(rc, f->what, "xRead", METHOD(f, xRead)(f->side[s], data[s], (int)bytes, offset));
+  for (int s = 0; s < SIDES; s++) {
+    memcpy(pair_read_bytes[s], data[s], bytes);
+    free(data[s]);
+  }
   if (rc != SQLITE_OK && rc != SQLITE_IOERR_SHORT_READ) return;
   FUZZ_CHECK(memcmp(pair_read_bytes[0], pair_read_bytes[1], bytes) == 0, "%s: other bytes at %lld", f->what, offset);
 }
