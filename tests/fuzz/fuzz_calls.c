@@ -863,7 +863,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const uint8_t begin = fuzz_byte(&w.in);
   w.page_bytes = page_bytes[begin % 8];
   w.pages = 1;
-  if (begin & 32) begin_with_tree();
+  if (begin & 32 && w.page_bytes <= 4096) begin_with_tree();
   if (begin & 8) begin_with_wal(&w.connections[0]);
   if (begin & 16) begin_with_wal(&w.connections[1]);
   for (int i = 0; i < MAX_STEPS && w.in.left > 0; i++) {

@@ -58,7 +58,7 @@ plant calls size-without-pending file.c 's/if \(\*size < pending_end\) \*size = 
 plant calls read-offset wal_writer.c 's/memcpy\(data, w->buffer \+ \(at - w->start\), bytes\);/memcpy(data, w->buffer, bytes);/'
 plant calls commit-not-flushed wal_writer.c 's/return flush\(wal, w->expect_sync && wal->first_sync_done\);/return SQLITE_OK;/'
 plant calls rewrites-collected wal_writer.c 's/if \(w->state == URINGVFS_WAL_THROUGH \|\| /if (/'
-plant calls buffer-overflow wal_writer.c 's/if \(joins && offset \+ amount > w->start \+ URINGVFS_WAL_BUFFER_BYTES\)/if (false)/'
+plant calls buffer-overflow wal_writer.c 's/if \(joins && offset \+ amount > w->start \+ URINGVFS_[A-Z_]*BYTES\)/if (false)/'
 plant calls not-zero-filled page_io.c 's/^( *)memset\(\(char \*\)data \+ got, 0, .*$//'
 plant calls unlock-forgotten file.c '/^static int file_shm_lock/,/^}/s/rc = PARENT\(f, xShmLock\)\(f->parent, offset, n, flags\);/if (n > 1 \&\& (flags \& SQLITE_SHM_UNLOCK)) return SQLITE_OK;\n  &/'
 plant calls tenure-outlived file.c '/^static void leave_wal/,/^}/s/if \(f->wal != NULL\) .*$//'
