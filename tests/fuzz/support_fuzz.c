@@ -53,7 +53,7 @@ static void log_line(void *unused, int code, const char *message) {
 
 /* ---- start and end ---- */
 
-static void empty(int side) {
+void fuzz_empty(int side) {
   DIR *dir = opendir(fuzz_dir[side]);
   struct dirent *entry;
   while (dir != NULL && (entry = readdir(dir)) != NULL)
@@ -63,7 +63,7 @@ static void empty(int side) {
 
 static void remove_directories(void) {
   for (int side = 0; side < SIDES; side++) {
-    empty(side);
+    fuzz_empty(side);
     rmdir(fuzz_dir[side]);
   }
   rmdir(base_dir);
@@ -90,7 +90,7 @@ static bool rings_available(void) {
   const bool available =
       sqlite3_open_v2(uri, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, NULL) == SQLITE_OK;
   sqlite3_close(db);
-  empty(SIDE_URING);
+  fuzz_empty(SIDE_URING);
   return available;
 }
 
@@ -103,6 +103,8 @@ void fuzz_start(void) {
   FUZZ_CHECK(uringvfs_register(0) == SQLITE_OK, "uringvfs_register");
   make_directories();
   fuzz_rings = rings_available();
+  const char *stand_in = getenv("URINGVFS_TEST_VFS");
+  if (stand_in != NULL && *stand_in != 0) fuzz_vfs[SIDE_URING] = stand_in;
   if (!fuzz_rings) fprintf(stderr, "no rings here: uring_backend=uring is left out\n");
 }
 
@@ -122,7 +124,7 @@ void fuzz_clean(void) {
   while (dir != NULL && (entry = readdir(dir)) != NULL) files[SIDE_URING] += entry->d_name[0] != '.';
   if (dir != NULL) closedir(dir);
   FUZZ_CHECK(files[0] == files[1], "%d files on the default VFS, %d on uring", files[0], files[1]);
-  for (int side = 0; side < SIDES; side++) empty(side);
+  for (int side = 0; side < SIDES; side++) fuzz_empty(side);
 }
 
 /* ---- input ---- */

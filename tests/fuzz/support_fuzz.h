@@ -14,7 +14,7 @@
 
 enum { SIDE_DEFAULT, SIDE_URING, SIDES };
 
-/* The name of the default VFS, and "uring". */
+/* The name of the default VFS, and "uring", or what URINGVFS_TEST_VFS puts in its place. */
 extern const char *fuzz_vfs[SIDES];
 /* Absolute paths: below FUZZ_DIR, or /dev/shm where that is writable, or TMPDIR. Removed at exit. */
 extern char fuzz_dir[SIDES][256];
@@ -30,6 +30,7 @@ void fuzz_start(void);
 
 /* Both directories must hold files of the same names; then they are emptied. */
 void fuzz_clean(void);
+void fuzz_empty(int side);
 
 /* The input, taken byte by byte; zeros when it is used up. */
 typedef struct fuzz_input {
