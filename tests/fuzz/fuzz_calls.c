@@ -140,7 +140,7 @@ static void compare_wals(unsigned first, unsigned end) {
   int fd[SIDES];
   if (!w.has_header) return;
   for (int s = 0; s < SIDES; s++) {
-    char path[300];
+    char path[600];
     snprintf(path, sizeof path, "%s/c.db-wal", fuzz_dir[s]);
     fd[s] = open(path, O_RDONLY | O_CLOEXEC);
     FUZZ_CHECK(fd[s] >= 0, "%s cannot be opened", path);
@@ -153,7 +153,7 @@ static void compare_names(void) {
   static const char *const names[] = {"c.db", "c.db-wal", "c.db-journal", "c.db-shm"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     int rc, there[SIDES] = {-1, -1};
-    char path[SIDES][300];
+    char path[SIDES][600];
     for (int s = 0; s < SIDES; s++) snprintf(path[s], sizeof path[s], "%s/%s", fuzz_dir[s], names[i]);
     BOTH(rc, names[i], "xAccess",
          sqlite3_vfs_find(fuzz_vfs[s])
@@ -226,14 +226,12 @@ static void step_open(connection *c) {
   const uint8_t choice = fuzz_byte(&w.in);
   if (c->db.open) return;
   for (int s = 0; s < SIDES; s++) {
-    char path[SIDES][320];
-    snprintf(path[0], sizeof path[0], "%s/c.db", fuzz_dir[s]);
-    snprintf(path[1], sizeof path[1], "%s/c.db", fuzz_dir[s]);
-    char journal[340], wal[340];
-    snprintf(journal, sizeof journal, "%s-journal", path[0]);
-    snprintf(wal, sizeof wal, "%s-wal", path[0]);
+    char path[600], journal[640], wal[640];
+    snprintf(path, sizeof path, "%s/c.db", fuzz_dir[s]);
+    snprintf(journal, sizeof journal, "%s-journal", path);
+    snprintf(wal, sizeof wal, "%s-wal", path);
     const char *parameters[] = {"uring_backend", fuzz_backend(choice >> 2)};
-    c->name[s] = sqlite3_create_filename(path[0], journal, wal, 1, parameters);
+    c->name[s] = sqlite3_create_filename(path, journal, wal, 1, parameters);
     FUZZ_CHECK(c->name[s] != NULL, "out of memory");
   }
   const int rc = pair_open(&c->db, c == w.connections ? "database 0" : "database 1", c->name,
@@ -243,7 +241,7 @@ static void step_open(connection *c) {
   for (int s = 0; s < SIDES; s++) {
     if (rc != SQLITE_OK) sqlite3_free_filename((char *)(uintptr_t)c->name[s]);
     if (rc != SQLITE_OK || w.raw[s] >= 0) continue;
-    char path[300];
+    char path[600];
     snprintf(path, sizeof path, "%s/c.db", fuzz_dir[s]);
     w.raw[s] = open(path, O_RDONLY | O_CLOEXEC);
     FUZZ_CHECK(w.raw[s] >= 0, "%s cannot be opened", path);

@@ -31,7 +31,7 @@ static const known options[] = {
 enum { OPTIONS = sizeof options / sizeof *options };
 
 /* What is set, by number of the option. */
-typedef char settings[OPTIONS][8];
+typedef char settings[OPTIONS][16];
 
 /* A number in digits and nothing else, at most `most`, or -1. */
 static int small_number(const char *text, int most) {
@@ -90,7 +90,7 @@ static int expected_code(const char *name, settings now) {
 }
 
 static bool file_is_there(int side) {
-  char path[300];
+  char path[600];
   snprintf(path, sizeof path, "%s/o.db", fuzz_dir[side]);
   return access(path, F_OK) == 0;
 }
@@ -217,7 +217,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     FUZZ_CHECK(sqlite3_close(db) == SQLITE_OK, "sqlite3_close");
   }
   for (int side = 0; side < SIDES; side++) {
-    char path[300];
+    char path[600];
     snprintf(path, sizeof path, "%s/o.db", fuzz_dir[side]);
     unlink(path);
   }

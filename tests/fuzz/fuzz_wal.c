@@ -85,7 +85,7 @@ static image take(const char *name) {
 
 static sqlite3 *make_database(unsigned page_bytes, const char *mode) {
   sqlite3 *db;
-  char text[500];
+  char text[600];
   snprintf(text, sizeof text, "%s/x.db", fuzz_dir[SIDE_DEFAULT]);
   FUZZ_CHECK(sqlite3_open_v2(text, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, fuzz_vfs[SIDE_DEFAULT]) ==
                  SQLITE_OK,

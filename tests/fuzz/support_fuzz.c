@@ -85,7 +85,7 @@ static void make_directories(void) {
 
 static bool rings_available(void) {
   sqlite3 *db;
-  char uri[300];
+  char uri[600];
   snprintf(uri, sizeof uri, "file:%s/probe?vfs=uring&uring_backend=uring", fuzz_dir[SIDE_URING]);
   const bool available =
       sqlite3_open_v2(uri, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, NULL) == SQLITE_OK;
