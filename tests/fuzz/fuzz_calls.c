@@ -43,6 +43,7 @@ typedef struct connection {
   unsigned generation, mark, first; /* frames first <= i < mark are seen by it            */
   bool tenure, committed;           /* holds the write lock; has written its commit frame */
   unsigned position;                /* where its next frame goes                          */
+  unsigned pages;                   /* of the database as it sees it                      */
   uint32_t *index[SIDES];           /* the wal-index, if it is not private                */
 } connection;
 
@@ -505,6 +506,12 @@ static void step_close_wal(connection *c) {
   unlock(c, SQLITE_LOCK_NONE);
 }
 
+static unsigned pages_in_file(void) {
+  struct stat st;
+  FUZZ_CHECK(fstat(w.raw[0], &st) == 0, "fstat");
+  return (unsigned)(st.st_size / w.page_bytes);
+}
+
 static void begin_read(connection *c) {
   if (!c->wal.open || c->read_lock != 0) return;
   for (int s = 0; s < SIDES && !c->private; s++) METHOD(&c->db, xShmBarrier)(c->db.side[s]);
@@ -520,6 +527,7 @@ static void begin_read(connection *c) {
   c->generation = w.generation;
   c->mark = w.frames;
   c->first = w.backfilled;
+  c->pages = w.frames == 0 ? pages_in_file() : w.pages;
 }
 
 static void end_read(connection *c) {
@@ -546,6 +554,7 @@ static void end_write(connection *c) {
   c->tenure = false;
   if (c->committed) {
     w.frames = c->mark = c->position;
+    c->pages = w.pages;
     if (w.equal_end < w.tenure_end) w.equal_end = w.tenure_end;
   } else {
     index_cut(c, w.frames);
@@ -783,6 +792,7 @@ static void read_page(connection *c, unsigned number) {
       pair_read(&c->wal, w.page_bytes, frame_offset(frame - 1) + FRAME_HEADER);
       return;
     }
+    if (number > c->pages) return; /* such a page may come and go: SQLite never asks for it */
   } else if (!rollback_mode(c) || c->lock < SQLITE_LOCK_SHARED) {
     return;
   }

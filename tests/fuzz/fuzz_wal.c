@@ -39,11 +39,13 @@ typedef union block {
 
 static uint8_t memory_byte; /* what new memory is filled with; it also moves what lies behind */
 
+/* Pages get as much behind them again: SQLite looks there for the end of a cell. */
 static void *memory_get(int bytes) {
-  block *b = malloc(sizeof *b + (size_t)bytes + memory_byte);
+  const size_t all = (size_t)bytes * (bytes >= 512 ? 2 : 1) + memory_byte;
+  block *b = malloc(sizeof *b + all);
   if (b == NULL) return NULL;
   b->bytes = (size_t)bytes;
-  return memset(b + 1, memory_byte, (size_t)bytes + memory_byte);
+  return memset(b + 1, memory_byte, all);
 }
 
 static void memory_put(void *memory) { free((block *)memory - 1); }
