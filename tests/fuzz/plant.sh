@@ -63,7 +63,7 @@ plant calls not-zero-filled page_io.c 's/^( *)memset\(\(char \*\)data \+ got, 0,
 plant calls unlock-forgotten file.c '/^static int file_shm_lock/,/^}/s/rc = PARENT\(f, xShmLock\)\(f->parent, offset, n, flags\);/if (n > 1 \&\& (flags \& SQLITE_SHM_UNLOCK)) return SQLITE_OK;\n  &/'
 plant calls tenure-outlived file.c '/^static void leave_wal/,/^}/s/if \(f->wal != NULL\) .*$//'
 
-plant calls page-kept-after-unlock readahead.c 's/^( *)if \(!stable\) uringvfs__readahead_drop\(database\);//'
+plant calls page-kept-after-unlock readahead.c '/^void uringvfs__readahead_locks_changed/,/^}/s/^( *)uringvfs__readahead_drop\(database\);//'
 plant calls page-kept-after-write readahead.c '/^void uringvfs__readahead_written/,/^}/s/if \(slot < 0\) return;/return;/'
 plant calls page-kept-after-cut file.c 's/^( *)if \(database != NULL\) uringvfs__readahead_drop\(database\);$//'
 plant calls cell-count-unchecked btree_page.c 's/return c->pointers \+ 2 \* c->count <= c->usable;/return true;/'
