@@ -8,7 +8,7 @@
 #   --modes LIST        uring,ring,sync: see init.c. Default: uring,ring
 #   --build-only
 #
-# Gets the source with `apt-get source sqlite3` into $BUILD/check-sqlite, without touching the system's sources of packages, and
+# Gets the source (if SQLITE_SOURCE does not name its directory) with `apt-get source sqlite3` into $BUILD/check-sqlite, without touching the system's sources of packages, and
 # builds there: testfixture, the shell, fuzzcheck, kvtest and mptester, each with liburingvfs.a and uringvfs_register() as
 # SQLITE_EXTRA_INIT. Objects are kept: a changed VFS costs only links. Exit code 77: something that it needs is missing.
 set -euo pipefail
@@ -36,6 +36,7 @@ done
 
 skip() { echo "check-sqlite: $*"; exit 77; }
 say() { echo "check-sqlite: $*"; }
+words() { grep -v '^#' "$1" | xargs -n 1; }
 
 # ---- what must be there ----
 missing=
@@ -66,12 +67,13 @@ get_source() {
 }
 find_source() { compgen -G "$work/source/sqlite3-*/" | sort -V | tail -n 1; }
 mkdir -p "$work"
-source=$(find_source || :)
+source=${SQLITE_SOURCE:-$(find_source || :)}
 if [ -z "$source" ]; then
   get_source
   source=$(find_source) || skip "apt-get source left no directory sqlite3-*"
 fi
-source=${source%/}
+[ -x "$source/configure" ] && [ -d "$source/test" ] || { say "$source is not SQLite's source with its tests"; exit 2; }
+source=$(cd "$source" && pwd)
 
 # ---- building ----
 make_dir=$work/$variant
@@ -118,7 +120,7 @@ sed -i 's/\[test_syscall defaultvfs\] *!= *"unix"/[lsearch {unix uring} [test_sy
 chmod -R a+rX "$scratch"
 
 if [ ${#scripts[@]} -eq 0 ] && [ -n "$ci" ]; then
-  read -ra scripts < <(grep -v '^#' "$here/ci-scripts.txt" | tr '\n' ' ')
+  mapfile -t scripts < <(words "$here/ci-scripts.txt")
   programs=short
 elif [ ${#scripts[@]} -eq 0 ]; then
   programs=long
@@ -136,7 +138,7 @@ rm -rf "$logs"
 mkdir -p "$logs"
 if [ ${#scripts[@]} -eq 0 ]; then
   run_scripts veryquick || failed=1
-  read -ra more < <(grep -v '^#' "$here/more-scripts.txt" | tr '\n' ' ')
+  mapfile -t more < <(words "$here/more-scripts.txt")
   run_scripts more "${more[@]}" || failed=1
 else
   run_scripts chosen "${scripts[@]}" || failed=1

@@ -9,7 +9,8 @@ an error too, so that the list stays short. PATTERN chooses scripts (wal*.test);
 
 Run by root, the scripts run as nobody: several of them make files unreadable and expect that to be felt.
 
-Exit code 0: as expected. 1: differences. 2: it could not run. The output of every run is in OUT/MODE/SCRIPT.log.
+Exit code 0: as expected. 1: differences. 2: it could not run. The output of every run is in OUT/MODE/SCRIPT.log;
+OUT/results.tsv has script, mode, tests, failures and seconds.
 """
 import argparse
 import collections
@@ -156,6 +157,7 @@ class Comparison:
         self.totals = collections.defaultdict(lambda: [0, 0, 0.0])  # mode: tests, failures, seconds
         self.default_failures, self.differences, self.allowed = [], [], []
         self.scripts, self.seen = set(), set()
+        self.results = open(os.path.join(options.out, "results.tsv"), "w")
 
     def is_known(self, script, test, mode):
         for k in self.known:
@@ -170,6 +172,7 @@ class Comparison:
         total[0] += got.tests
         total[1] += len(got.failed)
         total[2] += got.seconds
+        print(script, mode, got.tests, len(got.failed), f"{got.seconds:.1f}", sep="\t", file=self.results, flush=True)
         if mode == "default":
             self.default_failures += sorted(got.failed) + [f"{script}: {b}" for b in got.broken]
             return
@@ -188,26 +191,28 @@ class Comparison:
 
 
 def run_all(options, scripts, comparison):
+    modes = ["default"] + options.modes
+    results = {script: {} for script in scripts}
     done = 0
     start = time.monotonic()
 
-    def one(script):
+    def one(job):
         nonlocal done
-        name = os.path.basename(script)
-        expected = run_script(options, "default", script)
-        results = {mode: run_script(options, mode, script) for mode in options.modes}
+        script, mode = job
+        result = run_script(options, mode, script)
         with comparison.lock:
-            comparison.scripts.add(name)
-            comparison.add(name, "default", expected, expected)
-            for mode, got in results.items():
-                comparison.add(name, mode, expected, got)
+            results[script][mode] = result
+            if len(results[script]) < len(modes):
+                return
+            for m in modes:
+                comparison.add(os.path.basename(script), m, results[script]["default"], results[script][m])
             done += 1
             if done % 50 == 0 or done == len(scripts):
                 print(f"  {done} of {len(scripts)} scripts, {time.monotonic() - start:.0f} s, "
                       f"{len(comparison.differences)} differences", flush=True)
 
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(one, scripts))
+        list(pool.map(one, [(script, mode) for script in scripts for mode in modes]))
 
 
 def report(comparison):
@@ -238,8 +243,8 @@ def main():
     parser.add_argument("--modes", default="uring,ring", type=lambda s: s.split(","))
     parser.add_argument("patterns", nargs="*")
     options = parser.parse_args()
-    comparison = Comparison(options, read_known(options.known))
     scripts = choose(options)
+    comparison = Comparison(options, read_known(options.known))
     print(f"{len(scripts)} scripts on: default, {', '.join(options.modes)}", flush=True)
     run_all(options, scripts, comparison)
     sys.exit(0 if report(comparison) else 1)
