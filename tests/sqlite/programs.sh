@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# programs.sh short|long DIR LOGS - fuzzcheck, kvtest and mptest, built with the VFS, as run.sh left them in DIR/bin.
+# programs.sh short|long DIR LOGS RING AS_NOBODY - fuzzcheck, kvtest and mptest, built with the VFS, as run.sh left them in
+# DIR/bin. RING is "ring", or "uring" where rings cannot be had; AS_NOBODY the command that they are run by, or empty.
 set -euo pipefail
-length=$1 dir=$2 logs=$3
+length=$1 dir=$2 logs=$3 ring=$4 as_nobody=$5
 bin=$dir/bin source=$dir/source
 failed=0
 
-as_nobody=()
-if [ "$(id -u)" = 0 ]; then as_nobody=(setpriv --reuid nobody --regid nogroup --clear-groups); fi
-mkdir -p "$logs" "$dir/programs"
-chmod 777 "$dir/programs"
 cd "$dir/programs"
 
-# run NAME MODE COMMAND...: a line for each, and the output of what fails.
+# run NAME MODE VERDICT COMMAND...: one line for each, with the line of its output that matches VERDICT; without such a
+# line it has failed, whatever its exit code says (VERDICT "": it says nothing). The end of the output of what fails.
 run() {
-  local name=$1 mode=$2 start=$SECONDS
-  shift 2
-  if URINGVFS_CHECK=$mode nice "${as_nobody[@]}" "$@" >"$logs/$name.log" 2>&1 </dev/null; then
-    echo "  ok      $name ($((SECONDS - start)) s): $(tail -n 1 "$logs/$name.log" | cut -c1-100)"
+  local name=$1 mode=$2 verdict=$3 start=$SECONDS code=0
+  shift 3
+  # shellcheck disable=SC2086
+  URINGVFS_CHECK=$mode nice $as_nobody "$@" >"$logs/$name.log" 2>&1 </dev/null || code=$?
+  if [ "$code" -eq 0 ] && verdict=$([ -z "$verdict" ] || grep -aE "$verdict" "$logs/$name.log"); then
+    echo "  ok      $name ($((SECONDS - start)) s): $(tail -n 1 <<<"$verdict")"
   else
-    echo "  FAILED  $name ($((SECONDS - start)) s)"
+    echo "  FAILED  $name ($((SECONDS - start)) s, exit code $code)"
     tail -n 20 "$logs/$name.log" | cut -c1-300 | sed 's/^/    | /'
     failed=1
   fi
@@ -47,9 +47,8 @@ mptest() { # journal mode, script, repeats, who starts, who takes part
   export MPTEST_VFS=$5 MPTEST_LOG=$dir/programs/clients
   rm -f mptest.db* clients
   # mptester starts its clients by its own argv[0].
-  run "mptest-$2-$1-$4-and-$5" "$4" bash -c 'exec -a "$0" "$@"' "$bin/mptester-client" "$bin/mptester" mptest.db \
-    "$source/mptest/$2.test" --repeat "$3" --journalmode "$1"
-  grep -q "Summary: 0 errors" "$logs/mptest-$2-$1-$4-and-$5.log" || { echo "  FAILED  mptest $2 $1: no summary without errors"; failed=1; }
+  run "mptest-$2-$1-$4-and-$5" "$4" '^Summary: 0 errors out of [1-9]' bash -c 'exec -a "$0" "$@"' \
+    "$bin/mptester-client" "$bin/mptester" mptest.db "$source/mptest/$2.test" --repeat "$3" --journalmode "$1"
   if [ "$5" = both ] && ! { grep -q ^default clients && grep -q ^uring clients; }; then
     echo "  FAILED  mptest $2 $1: the clients were not on both VFSs"
     failed=1
@@ -60,42 +59,46 @@ if [ "$length" = short ]; then
   mptest DELETE multiwrite01 1 default both
   mptest WAL crash01 1 uring both
 else
-  for pair in "uring uring" "uring both" "default both" "ring ring" "ring both"; do
+  for pair in "uring uring" "uring both" "default both" "$ring $ring" "$ring both"; do
     read -r starter others <<<"$pair"
     for mode in DELETE WAL PERSIST TRUNCATE; do
       mptest "$mode" multiwrite01 5 "$starter" "$others"
       mptest "$mode" crash01 5 "$starter" "$others"
     done
+    mptest WAL config01 1 "$starter" "$others"
+    mptest WAL config02 1 "$starter" "$others"
   done
 fi
 
 # ---- kvtest: blobs written on one VFS, read and changed on the other ----
-[ "$length" = short ] && count=1000 || count=20000
-run kvtest-init uring "$bin/kvtest" init kv.db --count "$count" --size 12000 --variance 5000 --pagesize 4096
+[ "$length" = short ] && count=400 || count=5000
+run kvtest-init uring "" "$bin/kvtest" init kv.db --count "$count" --size 12000 --variance 5000 --pagesize 4096
+run kvtest-stat default "^Number of entries: +$count\$" "$bin/kvtest" stat kv.db
 n=0
-for mode in uring default ring sync; do
+for mode in uring default "$ring" sync; do
   for jmode in wal delete; do
     for access in "--asc" "--desc --blob-api" "--random --update" "--random --update --multitrans --fsync" "--random --mmap 10000000"; do
       n=$((n + 1))
       [ "$length" = long ] || [ $((n % 4)) -eq 1 ] || continue
       # shellcheck disable=SC2086
-      run "kvtest-$n-$mode-$jmode" "$mode" "$bin/kvtest" run kv.db --count $((count / 4)) --max-id "$count" --jmode "$jmode" \
-        $access --integrity-check
+      run "kvtest-$n-$mode-$jmode" "$mode" '^integrity-check: ok' "$bin/kvtest" run kv.db --count $((count / 4)) \
+        --max-id "$count" --jmode "$jmode" $access --integrity-check
     done
   done
 done
 for mode in uring default; do
-  run "kvtest-integrity-$mode" "$mode" "$bin/sqlite3" -bail kv.db \
-    "PRAGMA integrity_check; SELECT count(*) || ' rows' FROM kv"
-  [ "$(cat "$logs/kvtest-integrity-$mode.log")" = "ok"$'\n'"$count rows" ] ||
-    { echo "  FAILED  kvtest-integrity-$mode: not ok, or not $count rows"; failed=1; }
+  run "kvtest-integrity-$mode" "$mode" "^ok, $count rows\$" "$bin/sqlite3" -bail kv.db \
+    "SELECT group_concat(integrity_check) || ', ' || (SELECT count(*) FROM kv) || ' rows' FROM pragma_integrity_check"
 done
 
-# ---- fuzzcheck: SQLite's collected fuzz inputs; files that start empty are made by the VFS ----
+# ---- fuzzcheck: SQLite's collected fuzz inputs, read through the VFS ----
+fuzzcheck() { # mode, collections
+  run "fuzzcheck-$1" "$1" '^fuzzcheck: 0 errors out of [1-9]' "$bin/fuzzcheck" --native-vfs "${@:2}"
+}
 if [ "$length" = short ]; then
-  run fuzzcheck ring "$bin/fuzzcheck" --quiet --native-vfs "$source/test/fuzzdata4.db"
+  fuzzcheck "$ring" "$source/test/fuzzdata4.db"
 else
-  run fuzzcheck uring "$bin/fuzzcheck" --quiet --native-vfs "$source"/test/fuzzdata[1-8].db
-  run fuzzcheck-ring ring "$bin/fuzzcheck" --quiet --native-vfs "$source"/test/fuzzdata[48].db
+  fuzzcheck uring "$source"/test/fuzzdata[1-8].db
+  fuzzcheck "$ring" "$source"/test/fuzzdata[48].db
 fi
 exit "$failed"

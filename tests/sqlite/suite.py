@@ -35,8 +35,23 @@ foreach f [lsort $::alltests] { puts "all $f" }
 exit
 """
 
+BACKEND_SCRIPT = """
+sqlite3 db own.db
+puts [db one {PRAGMA uring_backend}]
+exit
+"""
+
 Result = collections.namedtuple("Result", "tests failed broken seconds")
 Known = collections.namedtuple("Known", "script test modes reason required")
+
+
+running = set()  # processes, each the leader of a group
+
+
+def stop(number, _frame):
+    for process in list(running):
+        os.killpg(process.pid, signal.SIGKILL)
+    os._exit(128 + number)
 
 
 def environment(mode):
@@ -54,23 +69,40 @@ def make_directory(path):
         shutil.chown(path, "nobody", "nogroup")
 
 
+def tcl(options, mode, script):
+    """What testfixture prints for a Tcl script of our own."""
+    directory = os.path.join(options.out, "run", "tcl-" + mode)
+    make_directory(directory)
+    path = os.path.join(directory, "own.tcl")
+    with open(path, "w") as f:
+        f.write(script)
+    run = subprocess.run([options.fixture, path], cwd=directory, capture_output=True, text=True,
+                         env=dict(environment(mode), TEST_DIR=os.path.join(options.source, "test")), **unprivileged())
+    shutil.rmtree(directory)
+    if run.returncode:
+        sys.exit(f"suite.py: testfixture on {mode}:\n" + run.stdout + run.stderr)
+    return run.stdout
+
+
+def check_modes(options):
+    """That each run is on the VFS that it is said to be on; nothing else here would notice if it were not."""
+    for mode, wanted in {"default": "", "uring": "auto", "ring": "uring", "sync": "sync"}.items():
+        if mode in ["default"] + options.modes:
+            backend = tcl(options, mode, BACKEND_SCRIPT).strip()
+            if backend != wanted:
+                sys.exit(f"suite.py: URINGVFS_CHECK={mode} runs with uring_backend={backend!r}, not {wanted!r}")
+
+
 def list_scripts(options):
     """All scripts, and those of veryquick, as paths."""
-    directory = os.path.join(options.out, "run")
-    make_directory(directory)
-    script = os.path.join(directory, "list.tcl")
-    with open(script, "w") as f:
-        f.write(LIST_SCRIPT)
-    test_dir = os.path.join(options.source, "test")
-    run = subprocess.run([options.fixture, script], cwd=directory, capture_output=True, text=True,
-                         env=dict(environment("default"), TEST_DIR=test_dir), **unprivileged())
     found = {"veryquick": [], "all": []}
-    for line in run.stdout.splitlines():
+    output = tcl(options, "default", LIST_SCRIPT)
+    for line in output.splitlines():
         kind, _, name = line.partition(" ")
         if kind in found:
-            found[kind].append(os.path.normpath(os.path.join(test_dir, name)))
+            found[kind].append(os.path.normpath(os.path.join(options.source, "test", name)))
     if not found["veryquick"]:
-        sys.exit("suite.py: testfixture gave no list of scripts:\n" + run.stdout + run.stderr)
+        sys.exit("suite.py: testfixture gave no list of scripts:\n" + output)
     return found
 
 
@@ -136,12 +168,14 @@ def run_script(options, mode, script):
         process = subprocess.Popen([options.fixture, runner, "veryquick", name], cwd=directory, env=environment(mode),
                                    stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                                    start_new_session=True, **unprivileged())
+        running.add(process)
         try:
             code = process.wait(options.timeout)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             code = -signal.SIGKILL
+        running.discard(process)
     shutil.rmtree(directory, ignore_errors=True)
     with open(log, errors="replace") as f:
         result = parse(f.read(), code, time.monotonic() - start)
@@ -243,6 +277,9 @@ def main():
     parser.add_argument("--modes", default="uring,ring", type=lambda s: s.split(","))
     parser.add_argument("patterns", nargs="*")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    check_modes(options)
     scripts = choose(options)
     comparison = Comparison(options, read_known(options.known))
     print(f"{len(scripts)} scripts on: default, {', '.join(options.modes)}", flush=True)
