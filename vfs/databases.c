@@ -2,7 +2,7 @@
 ** databases.c - the list of all open database files of the process.
 **
 ** Two things need it: a WAL that is opened looks for the database file it belongs to, and a child process deals with what it
-** inherited (fork.c).
+** inherited (fork.c). A process may have tens of thousands open: removing one takes no search.
 */
 #include "internal.h"
 
@@ -18,15 +18,16 @@ uringvfs_file *uringvfs__databases_first(void) { return list; }
 void uringvfs__databases_add(uringvfs_file *f) {
   pthread_mutex_lock(&list_mutex);
   f->next_database = list;
+  f->link_to_database = &list;
+  if (list != NULL) list->link_to_database = &f->next_database;
   list = f;
   pthread_mutex_unlock(&list_mutex);
 }
 
 void uringvfs__databases_remove(uringvfs_file *f) {
   pthread_mutex_lock(&list_mutex);
-  uringvfs_file **link = &list;
-  while (*link != NULL && *link != f) link = &(*link)->next_database;
-  if (*link != NULL) *link = f->next_database;
+  *f->link_to_database = f->next_database;
+  if (f->next_database != NULL) f->next_database->link_to_database = f->link_to_database;
   pthread_mutex_unlock(&list_mutex);
 }
 

@@ -229,8 +229,9 @@ struct uringvfs_file {
   /* URINGVFS_DATABASE */
   uringvfs_options options;
   uringvfs_file *wal;
-  uringvfs_file *next_database; /* databases.c                                               */
-  uringvfs_region *regions;     /* of the wal-index, see fork.c                              */
+  uringvfs_file *next_database;     /* databases.c                                               */
+  uringvfs_file **link_to_database; /* what points to this one in the list                   */
+  uringvfs_region *regions;         /* of the wal-index, see fork.c                              */
   int region_count;
   unsigned fetched;      /* pages that xFetch gave out                                */
   bool holds_write_lock; /* of the WAL; not visible in exclusive locking mode          */
