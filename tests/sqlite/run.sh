@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run.sh - SQLite's own test suite and test programs on uring, compared with the default VFS.
 #
-#   run.sh              the veryquick suite, what it leaves out of crashes and I/O errors, and the other programs (see below)
+#   run.sh              the veryquick suite, the other programs (see below), and what veryquick leaves out of crashes and I/O errors
 #   run.sh --ci         a part of it, in a few minutes
 #   run.sh SCRIPT...    these scripts only, e.g. 'wal*.test' '!walslow.test'
 #   --debug             with SQLite's assertions (SQLITE_DEBUG); --no-debug without. Default: --ci with, otherwise without
@@ -151,18 +151,13 @@ run_scripts() {
 failed=0
 rm -rf "$logs"
 mkdir -p "$logs"
+keep_logs() { for d in veryquick more chosen; do [ ! -d "$scratch/$d" ] || { rm -rf "$scratch/$d/run"; mv "$scratch/$d" "$logs/"; }; done; }
+trap 'keep_logs; rm -rf "$scratch"' EXIT
+if [ ${#scripts[@]} -eq 0 ]; then run_scripts veryquick || failed=1; else run_scripts chosen "${scripts[@]}" || failed=1; fi
+[ -z "$programs" ] || "$here/programs.sh" "$programs" "$scratch" "$logs" "$ring" "$as_nobody" || failed=1
 if [ ${#scripts[@]} -eq 0 ]; then
-  run_scripts veryquick || failed=1
   mapfile -t more < <(words "$here/more-scripts.txt")
   run_scripts more "${more[@]}" || failed=1
-else
-  run_scripts chosen "${scripts[@]}" || failed=1
-fi
-for d in veryquick more chosen; do
-  [ ! -d "$scratch/$d" ] || { rm -rf "$scratch/$d/run"; mv "$scratch/$d" "$logs/"; }
-done
-if [ -n "$programs" ]; then
-  "$here/programs.sh" "$programs" "$scratch" "$logs" "$ring" "$as_nobody" || failed=1
 fi
 [ "$failed" -eq 0 ] && say "nothing that the default VFS does not do too ($variant); logs in $logs" ||
   say "FAILED ($variant); logs in $logs"
