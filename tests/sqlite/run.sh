@@ -4,8 +4,10 @@
 #   run.sh              the veryquick suite, the other programs (see below), and what veryquick leaves out of crashes and I/O errors
 #   run.sh --ci         a part of it, in a few minutes
 #   run.sh SCRIPT...    these scripts only, e.g. 'wal*.test' '!walslow.test'
-#   --debug             with SQLite's assertions (SQLITE_DEBUG); --no-debug without. Default: --ci with, otherwise without
+#   --debug             with SQLite's assertions (SQLITE_DEBUG), and a VFS that compares every page read ahead with the file;
+#                       --no-debug without. Default: --ci with, otherwise without
 #   --modes LIST        uring,ring,sync: see init.c. Default: uring,ring
+#   --replace FILE      FILE in the place of the file of that name in vfs/ (plant.sh)
 #   --build-only
 #
 # Gets the source with `apt-get source sqlite3` into $BUILD/check-sqlite, without touching the system's sources of packages
@@ -19,7 +21,7 @@ root=$(cd "$here/../.." && pwd)
 build=$(cd "$root" && mkdir -p "${BUILD:-build}" && cd "${BUILD:-build}" && pwd)
 work=$build/check-sqlite
 jobs=${JOBS:-2}
-ci= debug= modes=uring,ring build_only=
+ci='' debug='' modes=uring,ring replace='' build_only=''
 scripts=()
 while [ $# -gt 0 ]; do
   case $1 in
@@ -27,6 +29,7 @@ while [ $# -gt 0 ]; do
     --debug) debug=yes ;;
     --no-debug) debug=no ;;
     --modes) modes=$2; shift ;;
+    --replace) replace=$2; shift ;;
     --build-only) build_only=1 ;;
     -*) sed -n '2,/^set /s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     *) scripts+=("$1") ;;
@@ -94,16 +97,24 @@ vfs=$make_dir/vfs
 mkdir -p "$vfs"
 vfs_flags=(-std=gnu11 -D_GNU_SOURCE= -O2 -g -pthread -Wall -Wextra -Werror -I"$build/include/runtime" -I"$root/vfs" -I"$here"
   $(pkg-config --cflags sqlite3))
-gcc "${vfs_flags[@]}" -c "$here/init.c" -o "$vfs/init.o.new"
-gcc "${vfs_flags[@]}" -c "$here/sync_count.c" -o "$vfs/sync_count.o.new"
-gcc "${vfs_flags[@]}" -include "$here/backend.h" -c "$root/vfs/register.c" -o "$vfs/register.o.new"
-cp "$build/liburingvfs.a" "$vfs/liburingvfs.a.new"
-for f in init.o sync_count.o register.o liburingvfs.a; do
-  if cmp -s "$vfs/$f.new" "$vfs/$f"; then rm "$vfs/$f.new"; else mv "$vfs/$f.new" "$vfs/$f"; fi
+# In front of the library: what is compiled in another way than the product, or another file.
+sources=("$here/init.c" "$root/vfs/register.c")
+if [ "$variant" = debug ]; then
+  vfs_flags+=(-DURINGVFS_VERIFY_READAHEAD)
+  sources+=("$root/vfs/readahead.c" "$root/vfs/page_buffer.c")
+fi
+[ -z "$replace" ] || sources+=("$replace")
+new=$vfs/new
+rm -rf "$new" && mkdir "$new"
+for f in "$here/sync_count.c" "${sources[@]}"; do # the last of a name counts
+  gcc "${vfs_flags[@]}" -include "$here/backend.h" -c "$f" -o "$new/$(basename "$f" .c).o"
 done
+cp "$build/liburingvfs.a" "$new"
+for f in "$new"/*; do cmp -s "$f" "$vfs/$(basename "$f")" || mv "$f" "$vfs"; done
+objects=$(printf '%s\n' "${sources[@]}" | sed 's,.*/\(.*\)\.c$,vfs/\1.o,' | sort -u | xargs)
 say "building its test programs ($variant)"
 (cd "$make_dir" && nice make -j"$jobs" -f "$here/fixture.mk" MORE_FLAGS="$more_flags" \
-  SYNC_COUNT=vfs/sync_count.o URINGVFS_OBJS="vfs/init.o vfs/register.o vfs/liburingvfs.a" URINGVFS_LIBS="$(pkg-config --libs liburing)" \
+  SYNC_COUNT=vfs/sync_count.o URINGVFS_OBJS="$objects vfs/liburingvfs.a" URINGVFS_LIBS="$(pkg-config --libs liburing)" \
   >build.log 2>&1) || { tail -n 20 "$make_dir/build.log"; exit 1; }
 [ -z "$build_only" ] || exit 0
 
