@@ -101,7 +101,8 @@ vfs_flags=(-std=gnu11 -D_GNU_SOURCE= -O2 -g -pthread -Wall -Wextra -Werror -I"$b
 sources=("$here/init.c" "$root/vfs/register.c")
 if [ "$variant" = debug ]; then
   vfs_flags+=(-DURINGVFS_VERIFY_READAHEAD)
-  sources+=("$root/vfs/readahead.c" "$root/vfs/page_buffer.c")
+  verified=$(grep -l URINGVFS_VERIFY_READAHEAD "$root"/vfs/*.c)
+  mapfile -t -O "${#sources[@]}" sources <<<"$verified"
 fi
 [ -z "$replace" ] || sources+=("$replace")
 new=$vfs/new
@@ -157,12 +158,19 @@ fi
 logs=$work/logs-$variant
 run_scripts() {
   nice python3 "$here/suite.py" --source "$scratch/source" --fixture "$scratch/bin/testfixture" \
-    --known "$here/known-differences.txt" --out "$scratch/$1" --jobs "$jobs" --modes "$modes" "${@:2}"
+    --known "$here/known-differences.txt" --out "$scratch/$1" --jobs "$jobs" --modes "$modes" \
+    --timeout "$timeout" "${@:2}"
 }
+[ -n "$ci" ] && timeout=300 || timeout=900
 failed=0
 rm -rf "$logs"
 mkdir -p "$logs"
-keep_logs() { for d in veryquick more chosen; do [ ! -d "$scratch/$d" ] || { rm -rf "$scratch/$d/run"; mv "$scratch/$d" "$logs/"; }; done; }
+# shellcheck disable=SC2317
+keep_logs() {
+  for d in veryquick more chosen; do
+    if [ -d "$scratch/$d" ]; then rm -rf "$scratch/$d/run" && mv "$scratch/$d" "$logs/"; fi
+  done
+}
 trap 'keep_logs; rm -rf "$scratch"' EXIT
 if [ ${#scripts[@]} -eq 0 ]; then run_scripts veryquick || failed=1; else run_scripts chosen "${scripts[@]}" || failed=1; fi
 [ -z "$programs" ] || "$here/programs.sh" "$programs" "$scratch" "$logs" "$ring" "$as_nobody" || failed=1
