@@ -205,7 +205,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   for (int i = 0; i < OPTIONS; i++) strcpy(now[i], options[i].allowed[0]);
   next_line(&in, line, sizeof line);
   for (char *c = line; *c != 0; c++)
-    if (*c == '#') *c = '&'; /* the VFS comes last */
+    if (*c == '#') *c = '&';                   /* the VFS comes last */
   if (strstr(line, "odeof") != NULL) return 0; /* os_unix.c, unixOpen: a modeof= that leads nowhere leaks */
   sqlite3 *db = check_uri(line, now);
   if (db != NULL) {
