@@ -1,0 +1,178 @@
+/*
+** support_machine.c - see support_machine.h.
+*/
+#include "support_machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/loop.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MIB ((uint64_t)1 << 20)
+
+static const file_system file_systems[] = {
+    {"ext4", "mkfs.ext4", "-q -F -J size=4 -E nodiscard,lazy_itable_init=0,lazy_journal_init=0", 64 * MIB, true},
+    {"xfs", "mkfs.xfs", "-q -f -K", 300 * MIB, true},
+    {"btrfs", "mkfs.btrfs", "-q -f -K", 128 * MIB, false},
+};
+
+#define SBIN "PATH=\"$PATH:/usr/sbin:/sbin\"; "
+
+const file_system *machine_file_system(const char *name) {
+  for (size_t i = 0; i < sizeof file_systems / sizeof *file_systems; i++)
+    if (strcmp(file_systems[i].name, name) == 0) return &file_systems[i];
+  return NULL;
+}
+
+/* ---- what it takes ---- */
+
+static bool kernel_knows(const char *name) {
+  char line[128], command[128];
+  snprintf(command, sizeof command, SBIN "modprobe -q %s 2>/dev/null", name);
+  for (int attempt = 0; attempt < 2; attempt++) {
+    bool known = false;
+    FILE *f = fopen("/proc/filesystems", "re");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+      line[strcspn(line, "\n")] = 0;
+      if (line[0] == '\t' && strcmp(line + 1, name) == 0) known = true;
+    }
+    if (f != NULL) fclose(f);
+    if (known) return true;
+    if (attempt == 0) (void)system(command);
+  }
+  return false;
+}
+
+const char *machine_missing(const char *const *names, int count, const char *disk_program) {
+  static char text[256];
+  char command[128];
+  if (geteuid() != 0) return "this needs root";
+  if (access(disk_program, X_OK) != 0) return "libfuse3-dev was missing when the tests were built (make deps)";
+  if (access("/dev/fuse", R_OK | W_OK) != 0) return "there is no /dev/fuse";
+  if (access("/dev/loop-control", R_OK | W_OK) != 0) return "there is no /dev/loop-control";
+  for (int i = 0; i < count; i++) {
+    snprintf(text, sizeof text, "there is no mkfs.%s (make deps)", names[i]);
+    snprintf(command, sizeof command, SBIN "command -v mkfs.%s >/dev/null", names[i]);
+    if (system(command) != 0) return text;
+    snprintf(text, sizeof text, "this kernel has no %s", names[i]);
+    if (!kernel_knows(names[i])) return text;
+  }
+  if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
+    snprintf(text, sizeof text, "this root may not mount: %s", strerror(errno));
+    return text;
+  }
+  return "";
+}
+
+/* ---- the disk ---- */
+
+static bool complain(const machine *m, const char *what) {
+  fprintf(stderr, "powercut: %s: %s: %s\n", m->fs->name, what, strerror(errno));
+  return false;
+}
+
+static bool start_disk(machine *m, const char *program, const char *log_path) {
+  char mountpoint[256], node[280];
+  struct stat st;
+  snprintf(mountpoint, sizeof mountpoint, "%s/view", m->directory);
+  snprintf(node, sizeof node, "%s/disk", mountpoint);
+  if (mkdir(mountpoint, 0700) != 0 && errno != EEXIST) return complain(m, mountpoint);
+  m->disk = fork();
+  if (m->disk == 0) {
+    execl(program, program, log_path, mountpoint, (char *)NULL);
+    perror(program);
+    _exit(127);
+  }
+  for (int i = 0; i < 1000 && m->disk > 0; i++) {
+    if (stat(node, &st) == 0) return m->disk_mounted = true;
+    if (waitpid(m->disk, NULL, WNOHANG) != 0) m->disk = 0;
+    usleep(10000);
+  }
+  return complain(m, "the disk did not start");
+}
+
+static bool attach_loop(machine *m) {
+  char node[280];
+  struct loop_config config = {.block_size = (uint32_t)m->log.head->sector_bytes, .info.lo_flags = LO_FLAGS_AUTOCLEAR};
+  snprintf(node, sizeof node, "%s/view/disk", m->directory);
+  int file = open(node, O_RDWR | O_CLOEXEC);
+  int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+  config.fd = (uint32_t)file;
+  /* Someone else may take the free one first. */
+  for (int attempt = 0; attempt < 50 && file >= 0 && control >= 0 && m->loop < 0; attempt++) {
+    const int number = ioctl(control, LOOP_CTL_GET_FREE);
+    snprintf(m->device, sizeof m->device, "/dev/loop%d", number);
+    if (number < 0 || (m->loop = open(m->device, O_RDWR | O_CLOEXEC)) < 0) break;
+    if (ioctl(m->loop, LOOP_CONFIGURE, &config) == 0) break;
+    const int error = errno;
+    close(m->loop);
+    m->loop = -1;
+    errno = error;
+    if (error != EBUSY) break;
+  }
+  if (m->loop < 0) (void)complain(m, m->device[0] != 0 ? m->device : "no loop device");
+  if (file >= 0) close(file);
+  if (control >= 0) close(control);
+  return m->loop >= 0;
+}
+
+bool machine_start(machine *m, const char *disk_program, const char *log_path) {
+  m->loop = -1;
+  snprintf(m->mount, sizeof m->mount, "%s/mount", m->directory);
+  if (mkdir(m->mount, 0700) != 0 && errno != EEXIST) return complain(m, m->mount);
+  return start_disk(m, disk_program, log_path) && attach_loop(m);
+}
+
+bool machine_make_fs(machine *m) {
+  char command[700];
+  snprintf(command, sizeof command, SBIN "%s %s %s >%s/mkfs 2>&1 </dev/null || { cat %s/mkfs >&2; exit 1; }",
+           m->fs->mkfs, m->fs->options, m->device, m->directory, m->directory);
+  return system(command) == 0;
+}
+
+bool machine_mount(machine *m) {
+  if (mount(m->device, m->mount, m->fs->name, MS_NOATIME, NULL) != 0) return false;
+  return m->mounted = true;
+}
+
+bool machine_unmount(machine *m) {
+  if (!m->mounted) return true;
+  m->mounted = umount2(m->mount, 0) != 0;
+  return !m->mounted || complain(m, "umount");
+}
+
+bool machine_cut(machine *m, const disk_cut *cut) {
+  char node[280], text[64];
+  /* Nothing that the kernel has cached of the last image may be seen in this one. */
+  if (ioctl(m->loop, BLKFLSBUF) != 0) return complain(m, "BLKFLSBUF");
+  snprintf(node, sizeof node, "%s/view/cut", m->directory);
+  cut_print(cut, text, sizeof text);
+  int fd = open(node, O_WRONLY | O_CLOEXEC);
+  const bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+  if (!done) (void)complain(m, node);
+  if (fd >= 0) close(fd);
+  return done;
+}
+
+void machine_stop(machine *m) {
+  char mountpoint[256];
+  snprintf(mountpoint, sizeof mountpoint, "%s/view", m->directory);
+  if (!machine_unmount(m)) (void)umount2(m->mount, MNT_DETACH);
+  m->mounted = false;
+  if (m->loop >= 0) close(m->loop);
+  m->loop = -1;
+  if (m->disk_mounted) (void)umount2(mountpoint, MNT_DETACH);
+  m->disk_mounted = false;
+  if (m->disk > 0) waitpid(m->disk, NULL, 0);
+  m->disk = 0;
+}
