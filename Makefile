@@ -111,7 +111,7 @@ products := $(runtime_library) $(library) $(shared_library) $(extension) $(BUILD
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check check-valgrind check-sqlite check-crash check-fuzz fuzzers soak tests demo compare bench install uninstall clean format lint help force
+.PHONY: all deps check check-valgrind check-sqlite check-crash check-powercut check-fuzz fuzzers soak tests demo compare bench install uninstall clean format lint help force
 
 all: $(products)
 
@@ -248,6 +248,10 @@ check-sqlite: all
 check-crash: all $(BUILD)/tests/crash/prog_crash
 	$(Q)BUILD='$(BUILD)' CC='$(CC)' JOBS='$(JOBS)' tests/crash/check.sh
 
+# Power cuts on ext4, xfs and btrfs, and the planted bugs: POWERCUT_ARGS='--seed N --images N --fs ext4,xfs,btrfs' (root only)
+check-powercut: all $(filter $(BUILD)/tests/powercut/%,$(prog_bin))
+	$(Q)BUILD='$(BUILD)' CC='$(CC)' tests/powercut/check.sh $(POWERCUT_ARGS) || [ $$? = 77 ]
+
 # Fuzzing with libFuzzer, FUZZ_SECONDS=3600 in all. Built by clang whatever CC is.
 fuzzers: $(fuzz_bin)
 check-fuzz:
@@ -304,7 +308,7 @@ uninstall:
 # ---- Packages ---------------------------------------------------------------------------------------------------------
 
 packages := gcc make libc6-dev pkg-config libsqlite3-dev sqlite3 sqlite3-tools liburing-dev libcmocka-dev \
-  libseccomp-dev libfuse3-dev fuse3 python3 strace e2fsprogs util-linux
+  libseccomp-dev libfuse3-dev fuse3 python3 strace e2fsprogs xfsprogs btrfs-progs util-linux
 # `make deps DEV=1`: also what lint, valgrind and check-sqlite need.
 packages += $(if $(DEV),clang libclang-rt-dev clang-format clang-tidy cppcheck valgrind dpkg-dev tcl tcl-dev zlib1g-dev)
 
@@ -376,6 +380,7 @@ help:
 	@echo 'make check-valgrind   the C tests under valgrind'
 	@echo "make check-sqlite     SQLite's own tests on uring, compared with the default VFS (SQLITE_ARGS=--ci: a part)"
 	@echo 'make check-crash      power cuts at every point of recorded workloads (CRASH_IMAGES=100000), and planted bugs'
+	@echo 'make check-powercut   power cuts on ext4, xfs and btrfs (root; POWERCUT_ARGS="--images N --fs ext4"), and planted bugs'
 	@echo 'make check-fuzz       fuzzing with libFuzzer (FUZZ_SECONDS=3600 in all, FUZZ_ARGS=calls: one target)'
 	@echo 'make soak             mixed work of both VFSs with kills and faults (SOAK_SECONDS=3600)'
 	@echo 'make demo             store real files through both VFSs and compare'

@@ -28,7 +28,7 @@ static const char usage[] =
     "  --per-run N     images of a run, a random choice (0: all that are planned)\n"
     "  --transactions N  of a run (40)\n"
     "  --fs LIST       ext4,xfs,btrfs\n"
-    "  --vfs LIST      unix,auto,ring: the default VFS, uring as it likes, uring with uring_backend=uring\n"
+    "  --vfs LIST      unix,auto,uring: the default VFS; uring with that uring_backend (sync, too)\n"
     "  --lie N         the disk lies about every Nth flush: failures are expected\n"
     "  --until-failure stop at the first failure\n"
     "  --scratch DIR   where disks are kept (/dev/shm, or $TMPDIR)\n"
@@ -44,11 +44,6 @@ typedef struct arguments {
   disk_cut cut;
   run_options options;
 } arguments;
-
-typedef struct cell {
-  run_totals totals;
-  double seconds;
-} cell;
 
 static double now(void) {
   struct timespec t;
@@ -133,7 +128,8 @@ static bool parse(int argc, char **argv, arguments *a) {
   for (int i = 0; i < a->fs_count; i++)
     if (machine_file_system(a->fs[i]) == NULL) return false;
   for (int i = 0; i < a->vfs_count; i++)
-    if (strcmp(a->vfs[i], "unix") != 0 && strcmp(a->vfs[i], "auto") != 0 && strcmp(a->vfs[i], "ring") != 0)
+    if (strcmp(a->vfs[i], "unix") != 0 && strcmp(a->vfs[i], "auto") != 0 && strcmp(a->vfs[i], "uring") != 0 &&
+        strcmp(a->vfs[i], "sync") != 0)
       return false;
   return optind == argc && a->fs_count > 0 && a->vfs_count > 0 && a->stride > 0 && a->transactions > 0 &&
          (a->replay == NULL) == !cut;
@@ -142,29 +138,46 @@ static bool parse(int argc, char **argv, arguments *a) {
 static void configure(const arguments *a, uint64_t seed, const char *vfs, workload *w) {
   memset(w, 0, sizeof *w);
   workload_from_seed(w, seed);
-  w->vfs = strcmp(vfs, "unix") == 0 ? "unix" : "uring";
-  w->backend = strcmp(vfs, "unix") == 0 ? "" : strcmp(vfs, "auto") == 0 ? "auto" : "uring";
+  w->vfs = vfs;
   w->transactions = a->transactions;
 }
 
 static void add(run_totals *sum, const run_totals *one) {
   sum->runs += one->runs;
-  sum->images += one->images;
-  sum->lost += one->lost;
-  sum->torn += one->torn;
-  sum->failures += one->failures;
   sum->entries += one->entries;
   sum->flushes += one->flushes;
+  sum->images += one->images;
+  sum->torn += one->torn;
+  sum->failures += one->failures;
 }
 
-static void print_cell(const char *fs, const char *vfs, const cell *c) {
-  const run_totals *t = &c->totals;
-  printf("%-6s %-5s %5llu runs %8llu writes and flushes %7llu flushes %8llu images (%llu with lost, %llu with torn "
-         "writes) %4.0f s  "
-         "%llu failures\n",
-         fs, vfs, (unsigned long long)t->runs, (unsigned long long)t->entries, (unsigned long long)t->flushes,
-         (unsigned long long)t->images, (unsigned long long)t->lost, (unsigned long long)t->torn, c->seconds,
-         (unsigned long long)t->failures);
+typedef struct results {
+  run_totals all, each[MAX_LIST][MAX_LIST]; /* file systems x VFSs */
+  uint64_t mode_images[WORKLOAD_MODES][MAX_LIST];
+  double seconds[MAX_LIST][MAX_LIST];
+} results;
+
+static void print_results(const arguments *a, const results *r) {
+  printf("%-8s%-8s%8s%10s%10s%10s%10s%10s%8s\n", "", "", "runs", "entries", "flushes", "images", "torn", "failures",
+         "s");
+  for (int f = 0; f < a->fs_count; f++)
+    for (int v = 0; v < a->vfs_count; v++) {
+      const run_totals *t = &r->each[f][v];
+      printf("%-8s%-8s%8llu%10llu%10llu%10llu%10llu%10llu%8.0f\n", a->fs[f], a->vfs[v], (unsigned long long)t->runs,
+             (unsigned long long)t->entries, (unsigned long long)t->flushes, (unsigned long long)t->images,
+             (unsigned long long)t->torn, (unsigned long long)t->failures, r->seconds[f][v]);
+    }
+  printf("images by mode\n");
+  for (int m = 0; m < WORKLOAD_MODES; m++) {
+    workload w;
+    uint64_t images = 0;
+    for (int f = 0; f < a->fs_count; f++) images += r->mode_images[m][f];
+    if (images == 0) continue;
+    workload_from_seed(&w, (uint64_t)m);
+    printf("%-10s%-8s%-12s", w.journal, w.synchronous, w.switches ? "switching" : "");
+    for (int f = 0; f < a->fs_count; f++) printf("  %s %6llu", a->fs[f], (unsigned long long)r->mode_images[m][f]);
+    printf("\n");
+  }
 }
 
 static bool enough(const arguments *a, uint64_t done, const run_totals *sum, double since) {
@@ -173,33 +186,33 @@ static bool enough(const arguments *a, uint64_t done, const run_totals *sum, dou
   return a->images > 0 ? sum->images >= a->images : done >= a->seeds;
 }
 
+static void one_run(const arguments *a, uint64_t seed, int f, int v, results *r) {
+  workload w;
+  run_totals one = {0};
+  const double begin = now();
+  configure(a, seed, a->vfs[v], &w);
+  (void)campaign_run(machine_file_system(a->fs[f]), &w, &a->options, &one);
+  add(&r->each[f][v], &one);
+  add(&r->all, &one);
+  r->mode_images[seed % WORKLOAD_MODES][f] += one.images;
+  r->seconds[f][v] += now() - begin;
+  if (isatty(1)) printf("\r%llu images ", (unsigned long long)r->all.images);
+  fflush(stdout);
+}
+
 static int campaign(const arguments *a) {
-  static cell cells[MAX_LIST][MAX_LIST];
-  run_totals sum = {0};
+  static results r;
   const double since = now();
-  for (uint64_t i = 0; !enough(a, i, &sum, since); i++)
+  for (uint64_t i = 0; !enough(a, i, &r.all, since); i++)
     for (int f = 0; f < a->fs_count; f++)
-      for (int v = 0; v < a->vfs_count && !enough(a, 0, &sum, since); v++) {
-        workload w;
-        run_totals one = {0};
-        const double begin = now();
-        configure(a, a->seed + i * a->stride, a->vfs[v], &w);
-        (void)campaign_run(machine_file_system(a->fs[f]), &w, &a->options, &one);
-        add(&cells[f][v].totals, &one);
-        add(&sum, &one);
-        cells[f][v].seconds += now() - begin;
-        if (isatty(1)) {
-          printf("\r%llu images ", (unsigned long long)sum.images);
-          fflush(stdout);
-        }
-      }
+      for (int v = 0; v < a->vfs_count && !enough(a, i, &r.all, since); v++)
+        one_run(a, a->seed + i * a->stride, f, v, &r);
   if (isatty(1)) printf("\r");
-  for (int f = 0; f < a->fs_count; f++)
-    for (int v = 0; v < a->vfs_count; v++) print_cell(a->fs[f], a->vfs[v], &cells[f][v]);
+  print_results(a, &r);
   printf("powercut: seed %llu, %llu images, %llu failures, %.0f s\n", (unsigned long long)a->seed,
-         (unsigned long long)sum.images, (unsigned long long)sum.failures, now() - since);
+         (unsigned long long)r.all.images, (unsigned long long)r.all.failures, now() - since);
   if (campaign_stop) return 130;
-  return sum.failures > 0 || sum.images == 0;
+  return r.all.failures > 0 || r.all.images == 0;
 }
 
 /* prog_disk_fuse is beside this program, wherever that was linked (plant.sh: $POWERCUT_DISK). */
@@ -216,7 +229,7 @@ int main(int argc, char **argv) {
   const char *tmp = getenv("TMPDIR"), *build = getenv("BUILD");
   snprintf(save, sizeof save, "%s/powercut", build != NULL ? build : "build");
   arguments a = {
-      .seeds = 8, .stride = 1, .transactions = 40, .fs = {"ext4", "xfs", "btrfs"}, .vfs = {"unix", "auto", "ring"}};
+      .seeds = 8, .stride = 1, .transactions = 40, .fs = {"ext4", "xfs", "btrfs"}, .vfs = {"unix", "auto", "uring"}};
   a.fs_count = a.vfs_count = 3;
   a.options = (run_options){.save = save, .disk_program = disk_program(argv[0]), .self = argv[0]};
   a.options.scratch = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : tmp != NULL ? tmp : "/tmp";

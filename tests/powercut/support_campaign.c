@@ -191,8 +191,7 @@ static bool copy_file(const char *from, const char *to) {
 }
 
 static void saved_name(const run *r, char *path, size_t bytes) {
-  snprintf(path, bytes, "%s/%s-%s%s-%llu", r->options->save, r->m.fs->name, r->w.vfs, r->w.backend,
-           (unsigned long long)r->w.seed);
+  snprintf(path, bytes, "%s/%s-%s-%llu", r->options->save, r->m.fs->name, r->w.vfs, (unsigned long long)r->w.seed);
 }
 
 /* The log of this run, and the marks. */
@@ -207,8 +206,7 @@ static void save_run(const run *r) {
   snprintf(to, sizeof to, "%s/run", directory);
   FILE *f = fopen(to, "we");
   if (f != NULL) {
-    fprintf(f, "%s %s %s %llu %d\n", r->m.fs->name, r->w.vfs, r->w.backend[0] != 0 ? r->w.backend : "-",
-            (unsigned long long)r->w.seed, r->w.transactions);
+    fprintf(f, "%s %s %llu %d\n", r->m.fs->name, r->w.vfs, (unsigned long long)r->w.seed, r->w.transactions);
     for (size_t i = 0; i < r->mark_count; i++)
       fprintf(f, "%llu %u %u\n", (unsigned long long)r->marks[i].position, r->marks[i].transaction,
               r->marks[i].durable);
@@ -220,7 +218,7 @@ static void save_run(const run *r) {
 static void describe(const run *r, char *text, size_t bytes) {
   char mode[200];
   workload_print(&r->w, mode, sizeof mode);
-  snprintf(text, bytes, "%s, %s %s, seed %llu, sectors of %llu: %s", r->m.fs->name, r->w.vfs, r->w.backend,
+  snprintf(text, bytes, "%s, %s, seed %llu, sectors of %llu: %s", r->m.fs->name, r->w.vfs,
            (unsigned long long)r->w.seed, (unsigned long long)r->m.log.head->sector_bytes, mode);
 }
 
@@ -263,7 +261,7 @@ static void finish(run *r) {
 
 static bool start(run *r) {
   char path[256];
-  const uint64_t sector = r->m.fs->any_sector && r->w.seed % 3 == 1 ? 512 : 4096;
+  const uint64_t sector = r->m.fs->mkfs_512 != NULL && r->w.seed % 3 == 1 ? 512 : 4096;
   snprintf(path, sizeof path, "%s/log", r->m.directory);
   if (!log_create(&r->m.log, path, r->m.fs->disk_bytes, sector, r->options->lie_every)) {
     r->m.log.head = NULL;
@@ -291,7 +289,6 @@ bool campaign_run(const file_system *fs, const workload *w, const run_options *o
     const disk_cut *cut = &r.cuts[i];
     if (!judge(&r, cut)) failed(&r, cut);
     totals->images++;
-    totals->lost += cut->keep != KEEP_ALL && cut->keep != KEEP_TORN;
     totals->torn += cut->keep == KEEP_TORN;
     if (r.m.mounted || (options->until_failure && r.failures > 0)) break;
   }
@@ -333,7 +330,7 @@ static bool dump_image(const run *r, const disk_cut *cut, const char *path) {
 }
 
 int campaign_replay(const char *directory, const disk_cut *cut, const char *dump, const run_options *options) {
-  char path[300], log[300], name[16], vfs[16], backend[16];
+  char path[300], log[300], name[16], vfs[16];
   unsigned long long seed = 0;
   workload w = {0};
   run_totals totals = {0};
@@ -341,14 +338,13 @@ int campaign_replay(const char *directory, const disk_cut *cut, const char *dump
   snprintf(path, sizeof path, "%s/run", directory);
   snprintf(log, sizeof log, "%s/log", directory);
   FILE *f = fopen(path, "re");
-  if (f == NULL || fscanf(f, "%15s %15s %15s %llu %d", name, vfs, backend, &seed, &w.transactions) != 5) {
+  if (f == NULL || fscanf(f, "%15s %15s %llu %d", name, vfs, &seed, &w.transactions) != 4) {
     fprintf(stderr, "powercut: %s is not a saved run\n", directory);
     if (f != NULL) fclose(f);
     return 1;
   }
   workload_from_seed(&w, seed);
   w.vfs = vfs;
-  w.backend = backend;
   const file_system *fs = machine_file_system(name);
   bool ok = fs != NULL && prepare(&r, fs, &w, options, &totals) && load_marks(&r, f) && log_open(&r.m.log, log) &&
             (dump == NULL || dump_image(&r, cut, dump)) && machine_start(&r.m, options->disk_program, log);

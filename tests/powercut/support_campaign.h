@@ -15,7 +15,7 @@ typedef struct run_options {
 } run_options;
 
 typedef struct run_totals {
-  uint64_t runs, cuts, images, lost, torn, failures, entries, flushes;
+  uint64_t runs, entries, flushes, images, torn, failures;
 } run_totals;
 
 /* Set by a signal: everything ends as soon as it can, and is undone. */

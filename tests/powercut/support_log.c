@@ -30,6 +30,7 @@ static bool map(disk_log *log) {
   log->head = mmap(NULL, MAPPED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, log->fd, 0);
   if (log->head != MAP_FAILED && memcmp(log->head->magic, magic, sizeof magic) == 0) return true;
   if (log->head != MAP_FAILED) munmap(log->head, MAPPED_BYTES);
+  log->head = NULL;
   close(log->fd);
   errno = EINVAL;
   return false;

@@ -13,9 +13,9 @@
 
 typedef struct file_system {
   const char *name;
-  const char *mkfs, *options; /* without TRIM: the disk is empty */
   uint64_t disk_bytes;
-  bool any_sector; /* else 4096: its superblock is 4 KiB, checksummed, and has no other protection against being torn */
+  const char *mkfs;     /* without TRIM: the disk is empty */
+  const char *mkfs_512; /* on a disk with sectors of 512 bytes; NULL: would not survive torn blocks of its own */
 } file_system;
 
 typedef struct machine {

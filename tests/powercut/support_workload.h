@@ -20,9 +20,8 @@
 
 typedef struct workload {
   uint64_t seed;
-  const char *vfs;     /* "unix", or "uring" */
-  const char *backend; /* of uring           */
-  const char *journal; /* journal_mode       */
+  const char *vfs;     /* "unix", or the backend of uring: "auto", "uring", "sync" */
+  const char *journal; /* journal_mode                                             */
   const char *synchronous;
   bool switches; /* between WAL and the rollback modes */
   bool exclusive;
@@ -30,7 +29,7 @@ typedef struct workload {
   int transactions;
 } workload;
 
-/* All but vfs, backend and transactions. Seeds 0 to 7 are the modes, later ones repeat them with other choices. */
+/* All but vfs and transactions. Seeds 0 to 7 are the modes, later ones repeat them with other choices. */
 void workload_from_seed(workload *w, uint64_t seed);
 void workload_print(const workload *w, char *text, size_t text_bytes);
 

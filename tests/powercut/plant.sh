@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# plant.sh [NAME...] - proves that power cuts on real file systems find something: each planted bug must be found.
+#
+# A bug is an edit of one source file of the VFS, in a copy that is linked in front of the library; or a disk that lies. BUILD must
+# hold the library and the programs of tests/powercut with their object files. Root only, as all of this.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+build=${BUILD:-build}
+export POWERCUT_DISK=$build/tests/powercut/prog_disk_fuse
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/uringvfs-plant.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+wanted=" $* "
+planted=0 missed=0
+
+chosen() { case $wanted in *" $1 "* | "  ") planted=$((planted + 1)) ;; *) return 1 ;; esac; }
+
+# judge NAME PROGRAM ARGUMENTS...
+judge() {
+  local name=$1 code=0
+  shift
+  timeout --foreground 280 "$@" --until-failure --save "$scratch/saved" >"$scratch/out" 2>&1 || code=$?
+  if [ "$code" = 1 ] && grep -q '^  again:' "$scratch/out"; then
+    printf 'found   %-20s %s\n' "$name" "$(grep -A 1 '^FAILED' "$scratch/out" | sed -n '2s/^  //p')"
+  else
+    printf 'MISSED  %-20s exit code %s\n' "$name" "$code"
+    tail -n 5 "$scratch/out" | sed 's/^/    | /'
+    missed=$((missed + 1))
+  fi
+}
+
+# plant NAME FILE SEDSCRIPT ARGUMENTS...
+plant() {
+  local name=$1 file=$2 script=$3
+  shift 3
+  chosen "$name" || return 0
+  sed -E "$script" "vfs/$file" >"$scratch/$file"
+  if cmp -s "vfs/$file" "$scratch/$file"; then
+    echo "plant: $name changes nothing: the code has moved on, adapt its edit" >&2
+    missed=$((missed + 1))
+    return 0
+  fi
+  # shellcheck disable=SC2046
+  ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE= -O1 -g -pthread -Ivfs -Iruntime -c -o "$scratch/planted.o" "$scratch/$file"
+  # shellcheck disable=SC2046
+  ${CC:-gcc} -pthread -o "$scratch/prog_powercut" "$build"/tests/powercut/prog_powercut.o "$build"/tests/powercut/support_*.o \
+    "$scratch/planted.o" "$build"/liburingvfs.a $(pkg-config --libs sqlite3 liburing)
+  judge "$name" "$scratch/prog_powercut" --fs ext4 "$@"
+}
+
+# A seed's remainder by 8 is its mode.
+wal_full='--seed 0 --stride 8 --seeds 8'
+wal_normal='--seed 1 --stride 8 --seeds 12'
+truncate_full='--seed 3 --stride 8 --seeds 8'
+
+# An fsync is skipped: at a commit, at a checkpoint, in a group on a ring, before pages of the database are overwritten.
+plant wal-sync-skipped wal_writer.c 's/return w->synced_by_group \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' $wal_full --vfs auto
+plant wal-sync-at-normal wal_writer.c 's/return w->synced_by_group \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' $wal_normal --vfs auto
+plant db-sync-skipped file.c 's/case URINGVFS_DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS_DATABASE: return SQLITE_OK;/' $wal_full --vfs auto
+plant group-sync-skipped wal_writer.c 's/w->start, &sync, &sync_rc\)/w->start, \&(bool){false}, \&sync_rc)/' $wal_full --vfs uring
+plant journal-not-synced file.c 's/default: return PARENT\(f, xSync\)\(f->parent, flags\);/default: return SQLITE_OK;/' $truncate_full --vfs auto
+
+# A flush is answered, and nothing done. The control: it is the default VFS that loses here.
+if chosen lying-disk; then judge lying-disk "$build/tests/powercut/prog_powercut" --fs ext4 --vfs unix --lie 1 $wal_full; fi
+if chosen lying-at-times; then judge lying-at-times "$build/tests/powercut/prog_powercut" --fs xfs --vfs unix --lie 5 $wal_full; fi
+
+if [ "$planted" = 0 ]; then
+  echo "plant: there is no plant of that name" >&2
+  exit 1
+fi
+echo "plant: $((planted - missed)) of $planted planted bugs found"
+[ "$missed" = 0 ]
