@@ -1,10 +1,10 @@
 /*
-** prog_disk_fuse.c - a disk with a volatile cache, as a file system with one file: prog_disk_fuse LOG MOUNTPOINT
+** prog_disk_fuse.c - a disk with a volatile cache, as a file system with one file: prog_disk_fuse LOG /dev/fd/N
 **
-** MOUNTPOINT/disk is the disk. A loop device on it turns every flush of the block layer into an fsync here (loop advertises a write
+** N is the descriptor of a mounted /dev/fuse. The file `disk` is the disk. A loop device on it turns every flush of the block layer into an fsync here (loop advertises a write
 ** cache and no FUA, so FUA writes arrive as write and flush). Writes and flushes are appended to LOG (support_log.h) as they arrive.
 **
-** Writing a cut ("812:torn:77") to MOUNTPOINT/cut ends the recording: the disk then is what that cut leaves, and later writes go to an
+** Writing a cut ("812:torn:77") to the file `cut` ends the recording: the disk then is what that cut leaves, and later writes go to an
 ** overlay that the next cut throws away. So an image costs the time to walk the log, and no copy.
 **
 ** One thread: the order of the log is the order of execution. Ends when it is unmounted; signals for its process group are not for it.
@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "support_log.h"
@@ -152,10 +151,9 @@ static const struct fuse_operations operations = {
 
 int main(int argc, char **argv) {
   if (argc != 3) {
-    fprintf(stderr, "usage: %s LOG MOUNTPOINT\n", argv[0]);
+    fprintf(stderr, "usage: %s LOG /dev/fd/N\n", argv[0]);
     return 2;
   }
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
   signal(SIGINT, SIG_IGN);
   signal(SIGTERM, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
@@ -165,6 +163,6 @@ int main(int argc, char **argv) {
   }
   units = calloc(recorded.head->disk_bytes / DISK_UNIT, sizeof *units);
   if (units == NULL) return 1;
-  char *args[] = {argv[0], argv[2], (char *)"-f", (char *)"-s", (char *)"-o", (char *)"fsname=powercut", NULL};
-  return fuse_main(6, args, &operations, NULL);
+  char *args[] = {argv[0], argv[2], (char *)"-f", (char *)"-s", NULL};
+  return fuse_main(4, args, &operations, NULL);
 }

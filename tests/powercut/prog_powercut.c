@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -217,11 +218,11 @@ static int campaign(const arguments *a) {
 
 /* prog_disk_fuse is beside this program, wherever that was linked (plant.sh: $POWERCUT_DISK). */
 static const char *disk_program(const char *self) {
-  static char path[1024];
-  if (getenv("POWERCUT_DISK") != NULL) return getenv("POWERCUT_DISK");
-  const char *slash = strrchr(self, '/');
-  snprintf(path, sizeof path, "%.*sprog_disk_fuse", slash != NULL ? (int)(slash - self + 1) : 0, self);
-  return path;
+  static char path[PATH_MAX];
+  char beside[PATH_MAX];
+  const char *given = getenv("POWERCUT_DISK"), *slash = strrchr(self, '/');
+  snprintf(beside, sizeof beside, "%.*sprog_disk_fuse", slash != NULL ? (int)(slash - self + 1) : 0, self);
+  return realpath(given != NULL ? given : beside, path) != NULL ? path : "";
 }
 
 int main(int argc, char **argv) {

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <sched.h>
@@ -36,6 +37,8 @@ const file_system *machine_file_system(const char *name) {
     if (strcmp(file_systems[i].name, name) == 0) return &file_systems[i];
   return NULL;
 }
+
+static int outside = -1; /* the mount namespace that this process came from */
 
 /* ---- what it takes ---- */
 
@@ -77,7 +80,8 @@ const char *machine_missing(const char *const *names, int count, const char *dis
     snprintf(text, sizeof text, "this kernel has no %s", names[i]);
     if (!kernel_knows(names[i])) return text;
   }
-  if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
+  outside = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+  if (outside < 0 || unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
     snprintf(text, sizeof text, "this root may not mount: %s", strerror(errno));
     return text;
   }
@@ -91,24 +95,30 @@ static bool complain(const machine *m, const char *what) {
   return false;
 }
 
+/* Mounted here, in our namespace, and served from outside. */
 static bool start_disk(machine *m, const char *program, const char *log_path) {
-  char mountpoint[256], node[280];
+  char mountpoint[256], node[280], options[100], inherited[32], log[PATH_MAX];
   struct stat st;
+  if (realpath(log_path, log) == NULL)
+    return complain(m, log_path); /* the other namespace has another working directory */
   snprintf(mountpoint, sizeof mountpoint, "%s/view", m->directory);
   snprintf(node, sizeof node, "%s/disk", mountpoint);
   if (mkdir(mountpoint, 0700) != 0 && errno != EEXIST) return complain(m, mountpoint);
+  const int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+  snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
+  snprintf(inherited, sizeof inherited, "/dev/fd/%d", fd);
+  if (fd < 0 || mount("powercut", mountpoint, "fuse", MS_NOSUID | MS_NODEV, options) != 0)
+    return complain(m, "mounting /dev/fuse");
+  m->disk_mounted = true;
   m->disk = fork();
   if (m->disk == 0) {
-    execl(program, program, log_path, mountpoint, (char *)NULL);
+    if (setns(outside, CLONE_NEWNS) == 0 && fcntl(fd, F_SETFD, 0) == 0)
+      execl(program, program, log, inherited, (char *)NULL);
     perror(program);
     _exit(127);
   }
-  for (int i = 0; i < 1000 && m->disk > 0; i++) {
-    if (stat(node, &st) == 0) return m->disk_mounted = true;
-    if (waitpid(m->disk, NULL, WNOHANG) != 0) m->disk = 0;
-    usleep(10000);
-  }
-  return complain(m, "the disk did not start");
+  close(fd); /* now a disk that dies lets nobody wait */
+  return stat(node, &st) == 0 || complain(m, "the disk did not start");
 }
 
 static bool attach_loop(machine *m) {
