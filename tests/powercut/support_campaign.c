@@ -30,6 +30,7 @@ typedef struct run {
   size_t cut_count;
   uint64_t first, end; /* the part of the log in which the power is cut */
   uint64_t failures;
+  bool broken; /* no further image can be made */
   char why[256];
 } run;
 
@@ -176,10 +177,15 @@ static bool judge_database(run *r, uint64_t at) {
 }
 
 static bool judge(run *r, const disk_cut *cut) {
-  if (!machine_cut(&r->m, cut)) return bad(r, "the disk refused the cut");
+  if (!machine_cut(&r->m, cut)) {
+    r->broken = true;
+    return bad(r, "the disk is gone");
+  }
   if (!machine_mount(&r->m)) return bad(r, "%s does not mount: %s", r->m.fs->name, strerror(errno));
   const bool good = judge_database(r, cut->at);
-  return machine_unmount(&r->m) ? good : bad(r, "%s does not unmount", r->m.fs->name);
+  if (machine_unmount(&r->m)) return good;
+  r->broken = true;
+  return bad(r, "%s does not unmount", r->m.fs->name);
 }
 
 /* ---- what is kept of a failure ---- */
@@ -290,7 +296,7 @@ bool campaign_run(const file_system *fs, const workload *w, const run_options *o
     if (!judge(&r, cut)) failed(&r, cut);
     totals->images++;
     totals->torn += cut->keep == KEEP_TORN;
-    if (r.m.mounted || (options->until_failure && r.failures > 0)) break;
+    if (r.broken || (options->until_failure && r.failures > 0)) break;
   }
   totals->failures += r.failures;
   if (!ready && !campaign_stop) {
