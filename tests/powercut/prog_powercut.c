@@ -4,13 +4,12 @@
 ** For each seed: each file system, each VFS. Exit code 0: all was there; 1: something was not; 77: something is missing on
 ** this machine, and the last line says what.
 */
-#include <signal.h>
-
 #include "support_campaign.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

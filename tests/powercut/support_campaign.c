@@ -1,12 +1,11 @@
 /*
 ** support_campaign.c - see support_campaign.h.
 */
-#include <signal.h>
-
 #include "support_campaign.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

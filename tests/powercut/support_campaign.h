@@ -4,6 +4,8 @@
 #ifndef POWERCUT_CAMPAIGN_H
 #define POWERCUT_CAMPAIGN_H
 
+#include <signal.h>
+
 #include "support_machine.h"
 #include "support_workload.h"
 
