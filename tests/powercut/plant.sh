@@ -48,20 +48,20 @@ plant() {
 }
 
 # A seed's remainder by 8 is its mode.
-wal_full='--seed 0 --stride 8 --seeds 8'
-wal_normal='--seed 1 --stride 8 --seeds 12'
-truncate_full='--seed 3 --stride 8 --seeds 8'
+wal_full=(--seed 0 --stride 8 --seeds 8)
+wal_normal=(--seed 1 --stride 8 --seeds 12)
+truncate_full=(--seed 3 --stride 8 --seeds 8)
 
 # An fsync is skipped: at a commit, at a checkpoint, in a group on a ring, before pages of the database are overwritten.
-plant wal-sync-skipped wal_writer.c 's/return w->synced_by_group \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' $wal_full --vfs auto
-plant wal-sync-at-normal wal_writer.c 's/return w->synced_by_group \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' $wal_normal --vfs auto
-plant db-sync-skipped file.c 's/case URINGVFS_DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS_DATABASE: return SQLITE_OK;/' $wal_full --vfs auto
-plant group-sync-skipped wal_writer.c 's/w->start, &sync, &sync_rc\)/w->start, \&(bool){false}, \&sync_rc)/' $wal_full --vfs uring
-plant journal-not-synced file.c 's/default: return PARENT\(f, xSync\)\(f->parent, flags\);/default: return SQLITE_OK;/' $truncate_full --vfs auto
+plant wal-sync-skipped wal_writer.c 's/return w->synced_by_group \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' "${wal_full[@]}" --vfs auto
+plant wal-sync-at-normal wal_writer.c 's/return w->synced_by_group \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' "${wal_normal[@]}" --vfs auto
+plant db-sync-skipped file.c 's/case URINGVFS_DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS_DATABASE: return SQLITE_OK;/' "${wal_full[@]}" --vfs auto
+plant group-sync-skipped wal_writer.c 's/w->start, &sync, &sync_rc\)/w->start, \&(bool){false}, \&sync_rc)/' "${wal_full[@]}" --vfs uring
+plant journal-not-synced file.c 's/default: return PARENT\(f, xSync\)\(f->parent, flags\);/default: return SQLITE_OK;/' "${truncate_full[@]}" --vfs auto
 
 # A flush is answered, and nothing done. The control: it is the default VFS that loses here.
-if chosen lying-disk; then judge lying-disk "$build/tests/powercut/prog_powercut" --fs ext4 --vfs unix --lie 1 $wal_full; fi
-if chosen lying-at-times; then judge lying-at-times "$build/tests/powercut/prog_powercut" --fs xfs --vfs unix --lie 5 $wal_full; fi
+if chosen lying-disk; then judge lying-disk "$build/tests/powercut/prog_powercut" --fs ext4 --vfs unix --lie 1 "${wal_full[@]}"; fi
+if chosen lying-at-times; then judge lying-at-times "$build/tests/powercut/prog_powercut" --fs xfs --vfs unix --lie 5 "${wal_full[@]}"; fi
 
 if [ "$planted" = 0 ]; then
   echo "plant: there is no plant of that name" >&2
