@@ -50,11 +50,14 @@ void workload_from_seed(workload *w, uint64_t seed) {
   w->switches = modes[seed % WORKLOAD_MODES].switches;
   w->connections = w->switches ? 1 : 1 + (int)(power_random(&random) % MAX_CONNECTIONS);
   w->exclusive = w->connections == 1 && power_random(&random) % 3 == 0;
+  w->large = seed / WORKLOAD_MODES % 4 == 3;
   w->page_size = (const int[]){4096, 4096, 512, 1024, 16384, 65536}[power_random(&random) % 6];
   /* SQLite truncates the database behind the unlink of the journal. The file system zeroes the rest of that block at once, whatever
      becomes of the unlink: a journal that comes back would lack pages that shared the block. EXTRA is for that, too. */
   if (journal_may_return(w) && w->page_size < 4096) w->page_size = 4096;
   w->cache_pages = power_random(&random) % 2 ? 6 : 200;
+  /* A journal is synced whenever the cache is full: ten thousand times in a large transaction with a small one. */
+  if (w->large && (w->switches || strcmp(w->journal, "wal") != 0)) w->cache_pages = 8000;
   w->autocheckpoint = (const int[]){0, 5, 50, 1000}[power_random(&random) % 4];
   w->journal_size_limit = (const int[]){-1, -1, 0, 3000}[power_random(&random) % 4];
   w->auto_vacuum = (int)(power_random(&random) % 3);
@@ -62,10 +65,10 @@ void workload_from_seed(workload *w, uint64_t seed) {
 }
 
 void workload_print(const workload *w, char *text, size_t text_bytes) {
-  snprintf(text, text_bytes, "%s%s, synchronous=%s, page %d, %d connection%s%s, cache %d, autocheckpoint %d%s",
+  snprintf(text, text_bytes, "%s%s, synchronous=%s, page %d, %d connection%s%s%s, cache %d, autocheckpoint %d%s",
            w->journal, w->switches ? " and others" : "", w->synchronous, w->page_size, w->connections,
-           w->connections > 1 ? "s" : "", w->exclusive ? ", exclusive" : "", w->cache_pages, w->autocheckpoint,
-           w->mmap_bytes != 0 ? ", mmap" : "");
+           w->connections > 1 ? "s" : "", w->exclusive ? ", exclusive" : "", w->large ? ", large" : "", w->cache_pages,
+           w->autocheckpoint, w->mmap_bytes != 0 ? ", mmap" : "");
 }
 
 /* ---- transactions ---- */
@@ -101,6 +104,15 @@ __attribute__((format(printf, 2, 3))) static int run(sqlite3 *db, const char *fo
   return rc;
 }
 
+/* 1 to 3 MiB in few rows. */
+static int large_rows(sqlite3 *db, int n, uint64_t *random) {
+  int rc = SQLITE_OK;
+  for (int id = 1; id <= 4 && rc == SQLITE_OK; id++)
+    rc = run(db, "INSERT OR REPLACE INTO t VALUES(%d,%d,body(%d,%d,%d))", id, n % 1000, n, id,
+             300000 + (int)(power_random(random) % 500000));
+  return rc;
+}
+
 /* The first one makes the tables. A negative n is one that will be rolled back. */
 static int statements(const workload *w, sqlite3 *db, int n) {
   uint64_t random = w->seed * 0x2545f4914f6cdd1du + (uint64_t)n;
@@ -111,6 +123,7 @@ static int statements(const workload *w, sqlite3 *db, int n) {
                  "CREATE TABLE t(id INTEGER PRIMARY KEY, k INT, body BLOB);"
                  "CREATE INDEX t_k ON t(k)");
   if (rc == SQLITE_OK) rc = run(db, "INSERT INTO log VALUES(%d, body(%d,0,20))", n, n);
+  if (rc == SQLITE_OK && w->large && n % 5 == 2) rc = large_rows(db, n, &random);
   for (int i = 1; i <= changes && rc == SQLITE_OK; i++) {
     const int id = 1 + (int)(power_random(&random) % ROWS), k = (int)(power_random(&random) % 1000);
     const int longest = power_random(&random) % 10 == 0 ? 9000 : 300;

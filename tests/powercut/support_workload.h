@@ -25,6 +25,7 @@ typedef struct workload {
   const char *synchronous;
   bool switches; /* between WAL and the rollback modes */
   bool exclusive;
+  bool large; /* transactions of more than uring hands over in one piece */
   int connections, page_size, cache_pages, autocheckpoint, journal_size_limit, auto_vacuum, mmap_bytes;
   int transactions;
 } workload;
