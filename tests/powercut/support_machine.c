@@ -168,7 +168,8 @@ bool machine_mount(machine *m) {
 
 bool machine_unmount(machine *m) {
   if (!m->mounted) return true;
-  m->mounted = umount2(m->mount, 0) != 0;
+  /* The rings of a writer that was killed are taken down behind its back. */
+  for (int i = 0; i < 500 && (m->mounted = umount2(m->mount, 0) != 0) && errno == EBUSY; i++) usleep(10000);
   return !m->mounted || complain(m, "umount");
 }
 

@@ -50,7 +50,7 @@ void workload_from_seed(workload *w, uint64_t seed) {
   w->switches = modes[seed % WORKLOAD_MODES].switches;
   w->connections = w->switches ? 1 : 1 + (int)(power_random(&random) % MAX_CONNECTIONS);
   w->exclusive = w->connections == 1 && power_random(&random) % 3 == 0;
-  w->large = seed / WORKLOAD_MODES % 4 == 3;
+  w->large = seed / WORKLOAD_MODES % 2 == 1;
   w->page_size = (const int[]){4096, 4096, 512, 1024, 16384, 65536}[power_random(&random) % 6];
   /* SQLite truncates the database behind the unlink of the journal. The file system zeroes the rest of that block at once, whatever
      becomes of the unlink: a journal that comes back would lack pages that shared the block. EXTRA is for that, too. */
