@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_LIST 3
+#define MAX_LIST 4
 
 static const char usage[] =
     "usage: prog_powercut [options]\n"

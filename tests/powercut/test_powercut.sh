@@ -4,8 +4,8 @@
 set -euo pipefail
 powercut=$BUILD/tests/powercut/prog_powercut
 seed=${POWERCUT_SEED:-0}
-"$powercut" --fs ext4 --vfs auto,uring --seed "$seed" --seeds 8 --per-run 20 || exit
-"$powercut" --fs xfs,btrfs --vfs auto,uring --seed "$seed" --seeds 1 --per-run 20 || exit
+"$powercut" --fs ext4 --vfs auto,uring --seed "$seed" --seeds 8 --per-run 20
+"$powercut" --fs xfs,btrfs --vfs auto,uring --seed "$seed" --seeds 1 --per-run 20
 code=0
 "$powercut" --fs ext4 --vfs unix --seed "$seed" --seeds 1 --per-run 20 --lie 1 --until-failure --save "$BUILD/powercut-lie" || code=$?
 rm -rf "$BUILD/powercut-lie"
