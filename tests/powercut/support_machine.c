@@ -66,13 +66,26 @@ static bool kernel_knows(const char *name) {
   return false;
 }
 
+/* In a container there may be the control and no device. */
+static const char *loop_missing(void) {
+  static char text[64];
+  int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+  if (control < 0) return "there is no /dev/loop-control";
+  const int number = ioctl(control, LOOP_CTL_GET_FREE);
+  close(control);
+  snprintf(text, sizeof text, "/dev/loop%d", number);
+  if (access(text, R_OK | W_OK) == 0) return "";
+  snprintf(text, sizeof text, "there is no /dev/loop%d, the free loop device", number);
+  return text;
+}
+
 const char *machine_missing(const char *const *names, int count, const char *disk_program) {
   static char text[256];
   char command[128];
   if (geteuid() != 0) return "this needs root";
   if (access(disk_program, X_OK) != 0) return "libfuse3-dev was missing when the tests were built (make deps)";
   if (access("/dev/fuse", R_OK | W_OK) != 0) return "there is no /dev/fuse";
-  if (access("/dev/loop-control", R_OK | W_OK) != 0) return "there is no /dev/loop-control";
+  if (loop_missing()[0] != 0) return loop_missing();
   for (int i = 0; i < count; i++) {
     snprintf(text, sizeof text, "there is no mkfs.%s (make deps)", names[i]);
     snprintf(command, sizeof command, SBIN "command -v mkfs.%s >/dev/null", names[i]);
