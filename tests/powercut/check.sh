@@ -7,6 +7,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export BUILD=${BUILD:-build}
-"$BUILD"/tests/powercut/prog_powercut --seeds 16 --per-run 100 "$@"
+"$BUILD"/tests/powercut/prog_powercut --seeds 16 --per-run 60 "$@"
 echo "check-powercut: planted bugs"
 tests/powercut/plant.sh
