@@ -25,7 +25,6 @@ void rt_file_init_inline(rt_file *f, rt_inline_fn inline_fn, rt_direct *direct) 
   *f = (rt_file){.fd = -1, .inline_fn = inline_fn, .direct = direct};
 }
 
-#define XFS_MAGIC 0x58465342
 /*
 ** After a short answer of a FUSE server to a direct_io read, which is allowed there, io_uring reads the rest from the same offset again and
 ** reports the whole length (Linux 6.18: ki_pos does not move in FUSE's asynchronous direct path). pread goes on where it stopped.
@@ -58,7 +57,6 @@ static unsigned ask_traits(const char *dir) {
   struct statfs fs;
   unsigned traits = 0;
   bool known = statfs(dir, &fs) == 0;
-  if (known && fs.f_type == XFS_MAGIC) traits |= RT_FILE_WRITES_INLINE;
   if (known && fs.f_type == FUSE_SUPER_MAGIC) traits |= RT_FILE_READS_UNSAFE;
   int punted = ask_nowait(dir);
   if (punted < 0) punted = known && RAMFS_LIKE(fs.f_type);
@@ -70,7 +68,7 @@ static unsigned ask_traits(const char *dir) {
 ** costs one more asking.
 */
 #define CACHED     16
-#define TRAIT_BITS 4
+#define TRAIT_BITS 3
 static _Atomic uint64_t cache[CACHED]; /* device number + 1, and the traits below it */
 
 static void directory_of(const char *path, char *dir, size_t size) {

@@ -184,10 +184,9 @@ typedef int64_t (*rt_inline_fn)(rt_op *op);
 
 /* What the file system is like with rings; rt_file_probe finds out. */
 enum {
-  RT_FILE_READS_PUNT = 1,    /* ring reads always go to a worker thread (tmpfs, overlayfs)  */
-  RT_FILE_WRITES_INLINE = 2, /* buffered ring writes complete in the submission (xfs)       */
-  RT_FILE_STREAM = 4,        /* pipe, socket, terminal: has no offsets, may block for ever; one transfer is enough */
-  RT_FILE_READS_UNSAFE = 8   /* ring reads may return wrong bytes and call it success (FUSE): they never take a ring */
+  RT_FILE_READS_PUNT = 1,  /* ring reads always go to a worker thread (tmpfs, overlayfs)  */
+  RT_FILE_STREAM = 2,      /* pipe, socket, terminal: has no offsets, may block for ever; one transfer is enough */
+  RT_FILE_READS_UNSAFE = 4 /* ring reads may return wrong bytes and call it success (FUSE): they never take a ring */
 };
 
 struct rt_file {

@@ -66,7 +66,6 @@ static void the_table(void **state) {
   assert_true(ring(0, RT_READV, false, 8, 8 * 4096));
   assert_false(ring(RT_FILE_READS_PUNT, RT_READ, false, 64, 64 * 4096));
   assert_false(ring(0, RT_WRITE, false, 64, 1 << 20));
-  assert_true(ring(RT_FILE_WRITES_INLINE, RT_WRITE, false, 64, 1 << 20));
   assert_false(ring(0, RT_WRITE, true, 2, 4120));
   assert_true(ring(0, RT_WRITE, true, 2, 16 * 4120));
 }
@@ -140,7 +139,7 @@ static void probes(void **state) {
   char path[64];
   int fd = temporary_path(path, 1);
   unsigned traits = rt_probe_traits(path);
-  assert_int_equal(traits & ~(unsigned)(RT_FILE_READS_PUNT | RT_FILE_WRITES_INLINE), 0);
+  assert_int_equal(traits & ~(unsigned)RT_FILE_READS_PUNT, 0);
   assert_int_equal(rt_probe_traits(path), traits);
   assert_int_equal(rt_probe_traits("/there/is/no/such/directory/x"), 0);
   if (access("/dev/shm", W_OK) == 0) assert_true(rt_probe_traits("/dev/shm/x") & RT_FILE_READS_PUNT);
