@@ -236,9 +236,10 @@ tests: all $(test_bin) $(prog_bin) $(preload_so) $(demo_bin) $(fuzz_src:%.c=$(BU
 check: all $(chosen_bin) $(chosen_helpers)
 	$(Q)$(run_tests) tests/run.sh $(chosen_bin) $(filter-out %.c,$(tests_chosen))
 
+memcheck := $(VALGRIND) --quiet --leak-check=full --show-leak-kinds=definite,possible \
+  --errors-for-leak-kinds=definite --error-exitcode=99
 check-valgrind: all $(chosen_bin) $(chosen_helpers)
-	$(Q)$(run_tests) WRAP='$(VALGRIND) --quiet --leak-check=full --show-leak-kinds=definite,possible \
-	  --errors-for-leak-kinds=definite --error-exitcode=99' tests/run.sh $(chosen_bin)
+	$(Q)$(run_tests) WRAP='$(memcheck)' tests/run.sh $(chosen_bin)
 
 # SQLite's own test suite and programs: SQLITE_ARGS=--ci, SQLITE_ARGS='wal*.test', ... (tests/sqlite/run.sh -h)
 check-sqlite: all
