@@ -20,6 +20,14 @@ for jobs in 1 7 64; do
   cmp "$dir/expected" "$dir/found"
 done
 
+# The comparison of both says so, and says so if they differ.
+demo/treesum/compare.py --rounds 1 "$dir/tree" >"$dir/table"
+[ "$(grep -cE '^(cold|warm)  (cksum|treesum)' "$dir/table")" = 6 ]
+printf '#!/bin/sh\n"%s" "$@" | sed "s/1048577/1048578/"\n' "$dir/treesum" >"$dir/wrong"
+chmod +x "$dir/wrong"
+if demo/treesum/compare.py --rounds 1 --treesum "$dir/wrong" "$dir/tree" >"$dir/table" 2>"$dir/errors"; then exit 1; fi
+grep -q '^treesum differs: ' "$dir/errors"
+
 # A file that cannot be read is reported; the others are summed.
 if [ "$(id -u)" != 0 ]; then
   chmod 000 "$dir/tree/empty"
