@@ -34,6 +34,9 @@ static void killed_holder(void **state) {
   static const char *const ways[] = {"vfs=unix", URING_SYNC, URING_AUTO, URING_RING};
   static const char *const modes[] = {"wal", "delete"};
   (void)state;
+  const char *preload = getenv("LD_PRELOAD");
+  /* a forked child does not get the rings' memory, but valgrind believes that it has it */
+  if (preload && strstr(preload, "vgpreload")) skip();
   for (int w = 0; w < 4; w++)
     for (int m = 0; m < 2; m++) {
       if (strstr(ways[w], "backend=uring") && !ring_available()) continue;
