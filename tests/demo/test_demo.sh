@@ -56,7 +56,7 @@ if PATH=$tmp/bin:$PATH run --no-count "$in"; then cat "$tmp/log"; fail "a failin
 [[ -z $(ls -A "$tmp/out") ]] || fail "left behind after a failing step"
 
 # Wrong use.
-"$demo" --help | grep -q -- --max-mb || fail "no --help"
+"$demo" --help | grep -- --max-mb >/dev/null || fail "no --help"
 for wrong in "--runs 0" "--max-mb x" "--nonsense" "/nowhere/at/all" "--vfs"; do
   # shellcheck disable=SC2086
   if run $wrong; then fail "accepted: $wrong"; fi
