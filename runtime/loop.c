@@ -299,6 +299,8 @@ static void sleep_in_backend(rt_loop *loop, unsigned wait_nr, uint64_t until_ns,
 static void wait_in_backend(rt_loop *loop, rt_completion *c, uint64_t until_ns) {
   bool others = false;
   unsigned wait_nr = c ? needed(loop, c, &others) : 0;
+  /* Nothing in this loop that c needs: another thread is finishing it, or has just done so. Sleeping for that unregistered would be for ever. */
+  if (c && wait_nr == 0) others = true;
   bool wakeable = !loop->patient || others || loop->streams > 0;
   if (wakeable || wait_nr == 0) wait_nr = 1;
   until_ns = sooner(until_ns, rt__next_due(loop));
