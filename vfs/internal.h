@@ -107,16 +107,18 @@ typedef struct uringvfs_wal_writer {
   int sync_rc;          /* of a group's fdatasync, until an xSync returns it         */
 } uringvfs_wal_writer;
 
+/* https://www.sqlite.org/fileformat2.html, "WAL File Format" */
+#define URINGVFS_WAL_HEADER_BYTES       32
 #define URINGVFS_WAL_FRAME_HEADER_BYTES 24
 
 int uringvfs__wal_write(uringvfs_file *wal, const void *data, int amount, sqlite3_int64 offset);
 int uringvfs__wal_read(uringvfs_file *wal, void *data, int amount, sqlite3_int64 offset);
 int uringvfs__wal_sync(uringvfs_file *wal, int flags);
 int uringvfs__wal_truncate(uringvfs_file *wal, sqlite3_int64 size);
-/* Writes what is pending. */
-int uringvfs__wal_flush(uringvfs_file *wal);
 /* Where the pending bytes end; 0 if there are none. */
 uint64_t uringvfs__wal_pending_end(const uringvfs_file *wal);
+/* Does a part of these bytes of the WAL wait to be written? */
+bool uringvfs__wal_is_pending(const uringvfs_file *wal, uint64_t offset, uint64_t amount);
 /* The write lock is taken, or is about to be released: whatever is still pending was never committed. */
 void uringvfs__wal_tenure_ends(uringvfs_file *wal);
 

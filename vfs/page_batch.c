@@ -11,6 +11,8 @@
 
 enum { CACHED_BATCH_NS = 2000 /* per page; what takes longer came from a device */ };
 
+_Static_assert((URINGVFS_READAHEAD_MAX + 1) * sizeof(uringvfs_page_op) <= URINGVFS_BATCH_BYTES, "one for each page");
+
 uint32_t uringvfs__page_number(const uringvfs_file *database, bool wal, int amount, uint64_t offset) {
   const uint32_t page_size = database->format.page_size;
   if ((uint32_t)amount != page_size) return 0;
@@ -27,15 +29,11 @@ uringvfs_source uringvfs__source_of(const uringvfs_file *database, uint32_t pgno
   return (uringvfs_source){.offset = (uint64_t)(pgno - 1) * page_size};
 }
 
-static bool is_pending(const uringvfs_file *wal, uint64_t offset, uint32_t amount) {
-  return offset < uringvfs__wal_pending_end(wal) && offset + amount > wal->writer.start;
-}
-
 bool uringvfs__batch_add(uringvfs_file *database, uringvfs_batch *b, uringvfs_source source) {
   const uint32_t page_size = database->format.page_size;
   if (!source.wal && source.offset + page_size > b->database_bytes) return false;
   if (uringvfs__buffer_find(&database->readahead->buffer, source.wal, source.offset) >= 0) return true;
-  if (source.wal && is_pending(database->wal, source.offset, page_size)) return true;
+  if (source.wal && uringvfs__wal_is_pending(database->wal, source.offset, page_size)) return true;
   unsigned i = b->count;
   for (; i > 0; i--) {
     const uringvfs_source *before = &b->sources[i - 1];
@@ -113,9 +111,9 @@ static void take_in(uringvfs_file *database, const uringvfs_batch *b, const urin
 static void read_all(uringvfs_file *database, uringvfs_batch *b) {
   uringvfs_readahead *ra = database->readahead;
   for (unsigned i = 0; i < b->count; i++) {
-    int lost;
+    bool lost;
     b->slots[i] = uringvfs__buffer_reserve(&ra->buffer, &b->sources[i], &lost);
-    if (lost >= 0) uringvfs__readahead_wasted(ra, 1);
+    if (lost) uringvfs__readahead_wasted(ra, 1);
   }
   uringvfs_page_op *ops = (uringvfs_page_op *)ra->buffer.memory;
   uringvfs__read_batch(database, ops, prepare(database, b, ops));

@@ -47,16 +47,13 @@ unsigned uringvfs__buffer_close(uringvfs_page_buffer *b) {
   return unused;
 }
 
-unsigned uringvfs__buffer_reserve(uringvfs_page_buffer *b, const uringvfs_source *source, int *lost) {
+unsigned uringvfs__buffer_reserve(uringvfs_page_buffer *b, const uringvfs_source *source, bool *lost) {
   unsigned slot = b->next;
-  *lost = -1;
   const bool full = b->taken == b->capacity;
   while (full ? b->slots[slot].state == URINGVFS_SLOT_RESERVED : b->slots[slot].state != URINGVFS_SLOT_FREE)
     slot = (slot + 1) % b->capacity;
-  if (b->slots[slot].state == URINGVFS_SLOT_FILLED) {
-    *lost = b->slots[slot].source.stream;
-    uringvfs__buffer_drop(b, slot);
-  }
+  *lost = b->slots[slot].state == URINGVFS_SLOT_FILLED;
+  if (*lost) uringvfs__buffer_drop(b, slot);
   b->slots[slot] = (uringvfs_slot){.source = *source, .state = URINGVFS_SLOT_RESERVED};
   b->taken++;
   b->next = (slot + 1) % b->capacity;

@@ -53,7 +53,7 @@ static void publish(uringvfs_readahead *ra) {
 }
 
 void uringvfs__readahead_stats(uringvfs_file *database, uringvfs_readahead_stats *stats) {
-  if (database != NULL && database->readahead != NULL) publish(database->readahead);
+  if (database->readahead != NULL) publish(database->readahead);
   stats->issued = atomic_load_explicit(&total.issued, memory_order_relaxed);
   stats->used = atomic_load_explicit(&total.used, memory_order_relaxed);
   stats->wasted = atomic_load_explicit(&total.wasted, memory_order_relaxed);

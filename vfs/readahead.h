@@ -1,8 +1,8 @@
 /*
 ** readahead.h - the parts of the read-ahead: what is remembered of trees, and the pages that were read but not asked for yet.
 **
-** readahead.c and stream.c decide, btree_page.c and wal_index.c read the file's structures, page_io.c reads the pages. All of it belongs to one
-** database file object, which SQLite uses from one thread at a time.
+** readahead.c, stream.c and row_lookup.c decide, btree_page.c and wal_index.c read the file's structures, page_io.c reads the pages. All
+** of it belongs to one database file object, which SQLite uses from one thread at a time.
 */
 #ifndef URINGVFS_READAHEAD_H
 #define URINGVFS_READAHEAD_H
@@ -20,7 +20,7 @@ typedef struct uringvfs_readahead_stats {
   uint64_t deepest; /* pages of the largest batch                         */
 } uringvfs_readahead_stats;
 
-/* What this connection (NULL: none) has done in its present transaction is included. */
+/* What this connection has done in its present transaction is included. */
 void uringvfs__readahead_stats(uringvfs_file *database, uringvfs_readahead_stats *stats);
 
 /* ---- tree_map.c: which page comes after which, and which leaf holds a row ---- */
@@ -114,9 +114,8 @@ typedef struct uringvfs_page_buffer {
 
 /* Takes memory for pages of this size; false: there is none. */
 bool uringvfs__buffer_open(uringvfs_page_buffer *b, uint32_t page_size);
-/* Gives a slot for a page that is about to be read. If none is free it is the one that was filled first; *lost is then the stream that
-** wanted what was in it, otherwise -1. */
-unsigned uringvfs__buffer_reserve(uringvfs_page_buffer *b, const uringvfs_source *source, int *lost);
+/* Gives a slot for a page that is about to be read. *lost: none was free, and a page that waited in one is gone. */
+unsigned uringvfs__buffer_reserve(uringvfs_page_buffer *b, const uringvfs_source *source, bool *lost);
 /* The page has come. */
 void uringvfs__buffer_fill(uringvfs_page_buffer *b, unsigned slot);
 static inline uint8_t *uringvfs__buffer_page(const uringvfs_page_buffer *b, unsigned slot) {
@@ -178,9 +177,9 @@ typedef struct uringvfs_row_lookup {
   unsigned followers; /* other pages asked for since that came from the device   */
   int64_t *rowids;
   unsigned count;
-  int next;      /* the entry whose row is expected                         */
-  int direction; /* 1, -1, or 0 before two rows were found                  */
-  uint32_t root; /* of the table                                            */
+  int next;                     /* the entry whose row is expected                         */
+  uringvfs_direction direction; /* URINGVFS_NOWHERE before two rows were found */
+  uint32_t root;                /* of the table                                            */
   unsigned hits, misses;
   unsigned doubt; /* followers more before the next leaf is taken apart */
 } uringvfs_row_lookup;
@@ -237,7 +236,7 @@ void uringvfs__stream_predict(uringvfs_file *database, const uringvfs_stream *s,
 void uringvfs__rows_predict(uringvfs_file *database, uint32_t pgno, uringvfs_batch *b);
 /* Reads the wanted page together with what the stream will want after it. False: it is not in the buffer after all. */
 bool uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *s, uint32_t pgno, uringvfs_source wanted);
-/* Reads interior pages for the map and keeps none. */
+/* Reads interior pages for the map alone. What turns out to be another page waits in the buffer. */
 void uringvfs__read_interiors(uringvfs_file *database, const uint32_t *pages, unsigned count);
 /* One page into `page`, from wherever it is; nothing is reported. */
 bool uringvfs__read_hint(uringvfs_file *database, uint32_t pgno, uint8_t *page);

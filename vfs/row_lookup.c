@@ -38,7 +38,7 @@ static void take_apart(uringvfs_file *database, uringvfs_row_lookup *rows, const
   for (unsigned i = 0; i < cells.count; i++)
     if (!uringvfs__page_rowid(&cells, i, &rowids[i])) return;
   rows->count = cells.count;
-  rows->next = rows->direction < 0 ? (int)rows->count - 1 : 0;
+  rows->next = rows->direction == URINGVFS_BACKWARD ? (int)rows->count - 1 : 0;
 }
 
 void uringvfs__rows_index_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *page) {
@@ -71,7 +71,7 @@ static void read_leaf(uringvfs_file *database, uringvfs_row_lookup *rows) {
   uint8_t *page = malloc(database->format.page_size);
   rows->known = true;
   rows->count = rows->hits = 0;
-  rows->direction = 0;
+  rows->direction = URINGVFS_NOWHERE;
   rows->doubt = rows->doubt * 2 + FOLLOWERS < FOLLOWERS_MOST ? rows->doubt * 2 + FOLLOWERS : FOLLOWERS_MOST;
   database->readahead->nodes_in_vain = 0; /* the table's interior pages are wanted now */
   if (page != NULL && uringvfs__read_hint(database, rows->leaf, page)) take_apart(database, rows, page);
@@ -84,9 +84,9 @@ static bool leads_to(uringvfs_readahead *ra, int entry, uint32_t pgno) {
 }
 
 /* An entry for this page from rows->next on, `most` of them at most; -1: there is none. */
-static int find_entry(uringvfs_readahead *ra, uint32_t pgno, int direction, int most) {
+static int find_entry(uringvfs_readahead *ra, uint32_t pgno, uringvfs_direction direction, int most) {
   int i = ra->rows.next;
-  for (; most > 0 && i >= 0 && i < (int)ra->rows.count; most--, i += direction)
+  for (; most > 0 && i >= 0 && i < (int)ra->rows.count; most--, i += (int)direction)
     if (leads_to(ra, i, pgno)) return i;
   return -1;
 }
@@ -96,15 +96,15 @@ static int locate(uringvfs_readahead *ra, uint32_t pgno) {
   uringvfs_row_lookup *rows = &ra->rows;
   if (rows->hits == 0) {
     rows->next = 0;
-    return find_entry(ra, pgno, 1, (int)rows->count);
+    return find_entry(ra, pgno, URINGVFS_FORWARD, (int)rows->count);
   }
-  int entry = rows->direction < 0 ? -1 : find_entry(ra, pgno, 1, LARGEST_GAP);
+  int entry = rows->direction == URINGVFS_BACKWARD ? -1 : find_entry(ra, pgno, URINGVFS_FORWARD, LARGEST_GAP);
   if (entry >= 0) {
-    rows->direction = 1;
-  } else if (rows->direction <= 0) {
-    if (rows->direction == 0) rows->next -= 2;
-    entry = find_entry(ra, pgno, -1, LARGEST_GAP);
-    if (entry >= 0) rows->direction = -1;
+    rows->direction = URINGVFS_FORWARD;
+  } else if (rows->direction != URINGVFS_FORWARD) {
+    if (rows->direction == URINGVFS_NOWHERE) rows->next -= 2;
+    entry = find_entry(ra, pgno, URINGVFS_BACKWARD, LARGEST_GAP);
+    if (entry >= 0) rows->direction = URINGVFS_BACKWARD;
   }
   return entry;
 }
@@ -146,7 +146,7 @@ uringvfs_stream *uringvfs__rows_of(uringvfs_file *database, uint32_t pgno) {
   }
   rows->hits++;
   rows->misses = 0;
-  rows->next = entry + (rows->direction < 0 ? -1 : 1);
+  rows->next = entry + (rows->direction == URINGVFS_BACKWARD ? -1 : 1);
   if (s->depth == 0) s->depth = URINGVFS_FIRST_DEPTH;
   if (rows->hits < EVIDENCE + ra->caution) return NULL;
   rows->doubt = 0;
@@ -159,7 +159,8 @@ void uringvfs__rows_predict(uringvfs_file *database, uint32_t pgno, uringvfs_bat
   /* Nobody knows where the range ends: what is behind it may be half of what was found before, no more. */
   const unsigned known = rows->hits / 2 + URINGVFS_FIRST_DEPTH, wanted = ra->streams[URINGVFS_STREAM_ROWS].depth;
   const unsigned depth = wanted < known ? wanted : known;
-  for (int i = rows->next; b->count <= depth && i >= 0 && i < (int)rows->count; i += rows->direction < 0 ? -1 : 1) {
+  for (int i = rows->next; b->count <= depth && i >= 0 && i < (int)rows->count;
+       i += rows->direction == URINGVFS_BACKWARD ? -1 : 1) {
     uint32_t interior, leaf = uringvfs__tree_leaf(&ra->map, rows->root, rows->rowids[i], &interior);
     if (leaf == 0) leaf = interior; /* read it now, and its leaves the next time */
     if (leaf == 0 || leaf == pgno) continue;

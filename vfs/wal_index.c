@@ -14,9 +14,7 @@ enum {
   PAGES_FIRST = PAGES - HEADER_WORDS,
   HASH_SLOTS = 8192, /* of two bytes, behind the page numbers    */
   BACKFILLED = 24,   /* word: nBackfill                          */
-  READ_MARKS = 25,   /* word: aReadMark[0]                       */
-  FRAME_HEADER_BYTES = 24,
-  WAL_HEADER_BYTES = 32
+  READ_MARKS = 25    /* word: aReadMark[0]                       */
 };
 
 /* The region as words, or NULL. */
@@ -38,9 +36,10 @@ void uringvfs__wal_index_snapshot(const uringvfs_file *database, int mark, uring
 }
 
 uint32_t uringvfs__wal_index_page(const uringvfs_file *database, uint64_t offset, uint32_t page_size) {
-  const uint64_t frame_bytes = page_size + FRAME_HEADER_BYTES;
-  if (offset < WAL_HEADER_BYTES + FRAME_HEADER_BYTES) return 0;
-  const uint64_t behind = offset - WAL_HEADER_BYTES - FRAME_HEADER_BYTES, frame = behind / frame_bytes; /* from 0 */
+  const uint64_t frame_bytes = page_size + URINGVFS_WAL_FRAME_HEADER_BYTES;
+  if (offset < URINGVFS_WAL_HEADER_BYTES + URINGVFS_WAL_FRAME_HEADER_BYTES) return 0;
+  const uint64_t behind = offset - URINGVFS_WAL_HEADER_BYTES - URINGVFS_WAL_FRAME_HEADER_BYTES,
+                 frame = behind / frame_bytes; /* from 0 */
   if (behind % frame_bytes != 0) return 0;
   const bool first = frame < PAGES_FIRST;
   const uint64_t i = first ? 0 : (frame - PAGES_FIRST) / PAGES + 1;
@@ -72,7 +71,8 @@ uint64_t uringvfs__wal_index_offset(const uringvfs_file *database, const uringvf
     const uint32_t entry = last_in_region(region, i == 0 ? HEADER_WORDS : 0, pgno, left < most ? left : most);
     if (entry == 0 && before >= snapshot->first) continue;
     if (entry == 0 || before + entry < snapshot->first) return 0;
-    return WAL_HEADER_BYTES + (uint64_t)(before + entry - 1) * (page_size + FRAME_HEADER_BYTES) + FRAME_HEADER_BYTES;
+    return URINGVFS_WAL_HEADER_BYTES + (uint64_t)(before + entry - 1) * (page_size + URINGVFS_WAL_FRAME_HEADER_BYTES) +
+           URINGVFS_WAL_FRAME_HEADER_BYTES;
   }
   return 0;
 }

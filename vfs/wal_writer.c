@@ -31,14 +31,16 @@
 
 #include <string.h>
 
-#define WAL_HEADER_BYTES 32
-
 /* ---- pending bytes ---- */
 
 static uint64_t pending_end(const uringvfs_wal_writer *w) { return w->start + w->length; }
 
 static bool overlaps_pending(const uringvfs_wal_writer *w, uint64_t offset, uint64_t amount) {
   return w->length > 0 && offset < pending_end(w) && offset + amount > w->start;
+}
+
+bool uringvfs__wal_is_pending(const uringvfs_file *wal, uint64_t offset, uint64_t amount) {
+  return overlaps_pending(&wal->writer, offset, amount);
 }
 
 uint64_t uringvfs__wal_pending_end(const uringvfs_file *wal) {
@@ -61,8 +63,6 @@ static int flush(uringvfs_file *wal, bool sync) {
   }
   return rc;
 }
-
-int uringvfs__wal_flush(uringvfs_file *wal) { return flush(wal, false); }
 
 void uringvfs__wal_tenure_ends(uringvfs_file *wal) {
   uringvfs_wal_writer *w = &wal->writer;
@@ -134,7 +134,7 @@ int uringvfs__wal_write(uringvfs_file *wal, const void *data, int amount, sqlite
   w->synced_by_group = false;
   if (wal->database != NULL) uringvfs__readahead_written(wal->database, true, offset, amount);
   /* Without a link to the database file nobody tells when a transaction ends. */
-  if (w->state == URINGVFS_WAL_THROUGH || wal->database == NULL || at < WAL_HEADER_BYTES)
+  if (w->state == URINGVFS_WAL_THROUGH || wal->database == NULL || at < URINGVFS_WAL_HEADER_BYTES)
     return write_through(wal, data, bytes, at);
   int rc = place(wal, data, bytes, at);
   if (rc != SQLITE_OK) return rc;

@@ -1,43 +1,22 @@
 #!/usr/bin/env bash
 # plant.sh [NAME...] - proves the crash simulation: each planted bug must be found.
 #
-# A bug is an edit of one source file, in a copy. The copy is compiled and linked in front of the library, the rest stays as
-# it is. BUILD must hold the library and tests/crash/prog_crash with its object files.
+# BUILD must hold the library and tests/crash/prog_crash with its object files.
 set -eu
-cd "$(dirname "$0")/../.."
-build=${BUILD:-build}
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/uringvfs-plant.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT
-wanted=" $* "
-planted=0 missed=0
+. "$(dirname "$0")/../plant.sh"
 
 # plant NAME FILE SEDSCRIPT PROG_CRASH_ARGUMENTS...
 plant() {
-  local name=$1 file=$2 script=$3
+  local name=$1 file=$2 script=$3 code=0
   shift 3
-  case $wanted in *" $name "* | "  ") ;; *) return 0 ;; esac
-  planted=$((planted + 1))
+  chosen "$name" && edited "$name" "$file" "$script" || return 0
   local dir=$scratch/$name
-  mkdir -p "$dir"
-  sed -E "$script" "vfs/$file" >"$dir/$file"
-  if cmp -s "vfs/$file" "$dir/$file"; then
-    echo "plant: $name changes nothing: the code has moved on, adapt its edit" >&2
-    missed=$((missed + 1))
-    return 0
-  fi
-  # shellcheck disable=SC2046
-  ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE= -O1 -g -pthread -Ivfs -Iruntime -c -o "$dir/planted.o" "$dir/$file"
-  # shellcheck disable=SC2046
-  ${CC:-gcc} -pthread -o "$dir/prog_crash" "$build"/tests/crash/prog_crash.o "$build"/tests/crash/support_*.o "$dir/planted.o" \
-    "$build"/liburingvfs.a $(pkg-config --libs sqlite3 liburing)
-  local code=0
-  timeout 280 "$dir/prog_crash" --jobs 1 --until-failure --save "$dir/saved" "$@" >"$dir/out" 2>&1 || code=$?
+  linked "$name" "$file" "$build"/tests/crash/prog_crash.o "$build"/tests/crash/support_*.o
+  timeout 280 "$dir/program" --jobs 1 --until-failure --save "$dir/saved" "$@" >"$dir/out" 2>&1 || code=$?
   if [ "$code" = 1 ] && grep -q '^FAILED' "$dir/out"; then
     printf 'found   %-24s %s\n' "$name" "$(sed -n 's/^  \(cut after entry\|while running\)/\1/p' "$dir/out" | head -n 1 | cut -c 1-150)"
   else
-    printf 'MISSED  %-24s exit code %s\n' "$name" "$code"
-    tail -n 5 "$dir/out" | sed 's/^/    | /'
-    missed=$((missed + 1))
+    was_missed "$dir/out" "$name: exit code $code"
   fi
 }
 
@@ -58,7 +37,7 @@ plant flush-at-unlock wal_writer.c \
   's/return flush\(wal, w->expect_sync && wal->first_sync_done\);/return SQLITE_OK;/; s/^( *)w->state = URINGVFS_WAL_BUFFERING;/\1if (w->state == URINGVFS_WAL_THROUGH) (void)flush(wal, false);\n&/' $wal
 plant rewrites-collected wal_writer.c 's/if \(w->state == URINGVFS_WAL_THROUGH \|\| /if (/' $wal
 plant header-merged wal_writer.c \
-  's/ \|\| at < WAL_HEADER_BYTES\)/)/; s/^( *)int rc = flush\(wal, false\);(.*)$/&/; /^int uringvfs__wal_sync/,/^}/s/^( *)int rc = flush\(wal, false\);/\1if (w->start == 0 \&\& w->length == WAL_HEADER_BYTES) return SQLITE_OK;\n&/' $wal
+  's/ \|\| at < URINGVFS_WAL_HEADER_BYTES\)/)/; s/^( *)int rc = flush\(wal, false\);(.*)$/&/; /^int uringvfs__wal_sync/,/^}/s/^( *)int rc = flush\(wal, false\);/\1if (w->start == 0 \&\& w->length == URINGVFS_WAL_HEADER_BYTES) return SQLITE_OK;\n&/' $wal
 
 # What failed or was rolled back is written all the same.
 plant failure-flushed wal_writer.c \
@@ -74,9 +53,4 @@ plant write-error-dropped wal_writer.c '/^static int flush/,/^}/s/^  return rc;/
 plant group-sync-error-dropped wal_writer.c 's/^( *)w->synced_by_group = sync_rc == SQLITE_OK;/\1w->synced_by_group = true;/; s/^( *)w->sync_rc = sync_rc;//' --seed 12 --stride 24 --seeds 100 --steps 30 --every 3 --backend uring
 plant page-write-error-dropped page_io.c '/^int uringvfs__write\(/,/^}/s/return page_op_code(.*);/(void)page_op_code\1; return SQLITE_OK;/' --seed 1 --seeds 400 --steps 20 --every 40
 
-if [ "$planted" = 0 ]; then
-  echo "plant: there is no plant of that name" >&2
-  exit 1
-fi
-echo "plant: $((planted - missed)) of $planted planted bugs found"
-[ "$missed" = 0 ]
+verdict

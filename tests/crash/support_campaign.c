@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "uringvfs.h"
+#include "rows.h"
 
 bool crash_campaign_init(void) { return crash_recorder_install() && uringvfs_register(0) == SQLITE_OK; }
 
@@ -336,8 +337,8 @@ static void try_singles(campaign *k, crash_fate fate, uint64_t *random) {
   const size_t pending = k->disk.pending_count, most = (size_t)k->o->single_variants;
   for (size_t i = 0; i < (pending < most ? pending : most); i++) {
     size_t which = pending - 1 - i;
-    if (pending > most && i >= most / 2) which = crash_random(random) % pending;
-    try_variant(k, &(crash_variant){fate, which, crash_random(random)});
+    if (pending > most && i >= most / 2) which = splitmix64(random) % pending;
+    try_variant(k, &(crash_variant){fate, which, splitmix64(random)});
   }
 }
 
@@ -357,8 +358,8 @@ static void cut(campaign *k) {
   try_singles(k, FATE_KEEP_ONE, &random);
   try_singles(k, FATE_TEAR_ONE, &random);
   for (int i = 0; i < k->o->random_variants; i++) {
-    try_variant(k, &(crash_variant){FATE_RANDOM, 0, crash_random(&random)});
-    try_variant(k, &(crash_variant){FATE_TORN, 0, crash_random(&random)});
+    try_variant(k, &(crash_variant){FATE_RANDOM, 0, splitmix64(&random)});
+    try_variant(k, &(crash_variant){FATE_TORN, 0, splitmix64(&random)});
   }
 }
 

@@ -7,12 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint64_t crash_random(uint64_t *state) {
-  uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
+#include "rows.h"
 
 uint64_t crash_hash(uint64_t hash, const void *data, size_t bytes) {
   const uint8_t *p = data;
@@ -64,12 +59,12 @@ static void apply(crash_bytes *b, const crash_entry *e) {
 static bool apply_torn(crash_bytes *b, const crash_entry *e, uint64_t *random) {
   bool whole = true;
   /* A run of kept, a run of lost sectors, or a chequered pattern: all three happen. */
-  const unsigned pattern = (unsigned)(crash_random(random) % 3);
+  const unsigned pattern = (unsigned)(splitmix64(random) % 3);
   const size_t first = e->offset / CRASH_SECTOR_BYTES;
   const size_t sectors = (e->offset + e->length - 1) / CRASH_SECTOR_BYTES - first + 1;
-  const size_t cut = crash_random(random) % (sectors + 1);
+  const size_t cut = splitmix64(random) % (sectors + 1);
   for (size_t i = 0; i < sectors; i++) {
-    const bool keep = pattern == 0 ? i < cut : pattern == 1 ? i >= cut : (crash_random(random) & 1) != 0;
+    const bool keep = pattern == 0 ? i < cut : pattern == 1 ? i >= cut : (splitmix64(random) & 1) != 0;
     if (!keep) {
       whole = false;
       continue;
@@ -161,9 +156,9 @@ static verdict judge(const crash_variant *v, const crash_entry *e, size_t i, uin
   case FATE_KEEP_ONE: return i == v->which ? KEEP : DROP;
   case FATE_DROP_NAMES: return is_name(e) ? DROP : KEEP;
   case FATE_KEEP_NAMES: return is_name(e) ? KEEP : DROP;
-  case FATE_RANDOM: return crash_random(random) & 1 ? KEEP : DROP;
+  case FATE_RANDOM: return splitmix64(random) & 1 ? KEEP : DROP;
   case FATE_TEAR_ONE: return i == v->which ? TEAR : KEEP;
-  default: return (verdict)(crash_random(random) % 3);
+  default: return (verdict)(splitmix64(random) % 3);
   }
 }
 
@@ -207,7 +202,7 @@ void crash_disk_image(const crash_disk *disk, const crash_variant *variant, cras
   for (size_t i = 0; i < disk->pending_count; i++) {
     const crash_entry *e = &disk->log->entries[disk->pending[i]];
     verdict v = judge(variant, e, i, &random);
-    if (v == TEAR && (e->kind != CRASH_WRITE || e->length == 0)) v = crash_random(&random) & 1 ? KEEP : DROP;
+    if (v == TEAR && (e->kind != CRASH_WRITE || e->length == 0)) v = splitmix64(&random) & 1 ? KEEP : DROP;
     if (!is_name(e) && !content[e->inode].reachable) continue; /* nobody can tell */
     if (v == DROP) {
       image->lost++;

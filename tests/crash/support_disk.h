@@ -67,8 +67,6 @@ void crash_disk_free(crash_disk *disk);
 void crash_disk_advance(crash_disk *disk);
 void crash_disk_image(const crash_disk *disk, const crash_variant *variant, crash_image *image);
 
-/* splitmix64 */
-uint64_t crash_random(uint64_t *state);
 uint64_t crash_hash(uint64_t hash, const void *data, size_t bytes);
 
 #endif

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "runtime/backend.h"
+#include "rows.h"
 
 typedef struct rec_file {
   sqlite3_file base;
@@ -52,12 +53,7 @@ static struct {
 
 /* ---- the log ---- */
 
-static uint64_t next_random(void) {
-  uint64_t z = (R.random += 0x9e3779b97f4a7c15u);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
+static uint64_t next_random(void) { return splitmix64(&R.random); }
 
 static void *must(void *memory) {
   if (memory == NULL) {

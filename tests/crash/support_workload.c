@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "support_disk.h"
+#include "rows.h"
 
 const char *const crash_journal_names[J_COUNT] = {"wal", "delete", "truncate", "persist", "memory", "off"};
 const char *const crash_sync_names[SYNC_COUNT] = {"off", "normal", "full", "extra"};
@@ -39,17 +40,17 @@ void crash_config_from_seed(crash_config *c, uint64_t seed, int steps) {
   c->journal = (crash_journal)(seed % J_COUNT);
   c->sync = (crash_sync)(seed / J_COUNT % SYNC_COUNT);
   c->page_size = page_sizes[seed / (J_COUNT * SYNC_COUNT) % 4];
-  if (seed >= 96 && c->page_size == 65536 && crash_random(&random) % 4 != 0) c->page_size = 8192;
-  c->exclusive = crash_random(&random) % 5 == 0;
-  c->attached = crash_random(&random) % 3 == 0;
-  c->writers = c->exclusive ? 1 : 1 + (int)(crash_random(&random) % 2);
-  c->cache_pages = crash_random(&random) % 2 ? 6 : 200;
-  c->autocheckpoint = (const int[]){0, 5, 25, 1000}[crash_random(&random) % 4];
-  c->journal_size_limit = (const int[]){-1, -1, 0, 3000}[crash_random(&random) % 4];
-  c->auto_vacuum = (int)(crash_random(&random) % 3);
-  c->mmap_bytes = crash_random(&random) % 5 == 0 ? 1 << 20 : 0;
+  if (seed >= 96 && c->page_size == 65536 && splitmix64(&random) % 4 != 0) c->page_size = 8192;
+  c->exclusive = splitmix64(&random) % 5 == 0;
+  c->attached = splitmix64(&random) % 3 == 0;
+  c->writers = c->exclusive ? 1 : 1 + (int)(splitmix64(&random) % 2);
+  c->cache_pages = splitmix64(&random) % 2 ? 6 : 200;
+  c->autocheckpoint = (const int[]){0, 5, 25, 1000}[splitmix64(&random) % 4];
+  c->journal_size_limit = (const int[]){-1, -1, 0, 3000}[splitmix64(&random) % 4];
+  c->auto_vacuum = (int)(splitmix64(&random) % 3);
+  c->mmap_bytes = splitmix64(&random) % 5 == 0 ? 1 << 20 : 0;
   /* Faults need a rollback that is defined, and an outcome that is the same for all databases. */
-  c->faults = c->journal != J_MEMORY && c->journal != J_OFF && crash_random(&random) % 5 < 2 &&
+  c->faults = c->journal != J_MEMORY && c->journal != J_OFF && splitmix64(&random) % 5 < 2 &&
               !(c->attached && c->sync == SYNC_OFF);
   c->steps = steps;
 }
@@ -66,7 +67,7 @@ void crash_config_print(const crash_config *c, char *text, size_t text_bytes) {
 
 /* ---- small things ---- */
 
-static uint64_t dice(workload *w, uint64_t sides) { return crash_random(&w->random) % sides; }
+static uint64_t dice(workload *w, uint64_t sides) { return splitmix64(&w->random) % sides; }
 
 __attribute__((format(printf, 2, 3))) static void failed(workload *w, const char *format, ...) {
   if (w->result->error[0] != 0) return;
@@ -77,27 +78,6 @@ __attribute__((format(printf, 2, 3))) static void failed(workload *w, const char
 }
 
 static bool broken(const workload *w) { return w->result->error[0] != 0; }
-
-/* body(transaction, row, bytes): bytes that belong to that row of that transaction. */
-static void sql_body(sqlite3_context *context, int argc, sqlite3_value **argv) {
-  (void)argc;
-  const int bytes = sqlite3_value_int(argv[2]);
-  uint64_t random = (uint64_t)sqlite3_value_int(argv[0]) * 1000003u + (uint64_t)sqlite3_value_int(argv[1]);
-  uint8_t *p = sqlite3_malloc(bytes + 8);
-  if (p == NULL) {
-    sqlite3_result_error_nomem(context);
-    return;
-  }
-  for (int i = 0; i < bytes; i += 8) {
-    const uint64_t word = crash_random(&random);
-    memcpy(p + i, &word, 8);
-  }
-  sqlite3_result_blob(context, p, bytes, sqlite3_free);
-}
-
-static int add_functions(sqlite3 *db) {
-  return sqlite3_create_function(db, "body", 3, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, sql_body, NULL, NULL);
-}
 
 /* Takes sql, from sqlite3_mprintf. */
 static int run(workload *w, sqlite3 *db, char *sql) {
@@ -196,7 +176,7 @@ static sqlite3 *open_one(workload *w, bool attach) {
   char *uri = sqlite3_mprintf("file:%s/main.db?uring_backend=%s", w->directory, c->backend);
   int rc = sqlite3_open_v2(uri, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, c->vfs);
   sqlite3_free(uri);
-  if (rc == SQLITE_OK) rc = add_functions(db);
+  if (rc == SQLITE_OK) rc = rows_add_body(db);
   if (rc == SQLITE_OK && attach)
     rc = run(w, db, sqlite3_mprintf("ATTACH 'file:%s/aux.db?uring_backend=%s' AS aux", w->directory, c->backend));
   for (int i = 0; rc == SQLITE_OK && i < (attach ? 2 : 1); i++) {
@@ -499,7 +479,7 @@ void crash_workload_run(const crash_config *config, const char *directory, crash
   memset(states, 0, sizeof *states);
   states->count = 1; /* the empty one */
   if (sqlite3_open_v2(":memory:", &w.reference, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix") != SQLITE_OK ||
-      add_functions(w.reference) != SQLITE_OK)
+      rows_add_body(w.reference) != SQLITE_OK)
     failed(&w, "the reference cannot be opened");
   if (config->attached) run_reference(&w, "ATTACH ':memory:' AS aux");
   if (!broken(&w)) open_all(&w);

@@ -2,44 +2,30 @@
 # plant.sh [NAME...] - proves the fuzz targets: each planted bug must be found, from the seeds, within PLANT_SECONDS (120). With
 # PLANT_SEEDS=no from nothing.
 #
-# A bug is an edit of one source file, in a copy, compiled and linked in front of the library. BUILD/fuzz must be there (fuzz.sh).
+# BUILD/fuzz must be there (fuzz.sh).
 set -eu
-cd "$(dirname "$0")/../.."
-build=${BUILD:-build}/fuzz
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/uringvfs-plant.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT
-wanted=" $* "
-planted=0 missed=0
-flags='-std=gnu11 -D_GNU_SOURCE= -DURINGVFS_VERIFY_READAHEAD -O2 -g -pthread -fsanitize=address,undefined -fno-sanitize-recover=all'
+. "$(dirname "$0")/../plant.sh"
+library=$build/fuzz/liburingvfs.a
+compiler=clang
+cflags='-DURINGVFS_VERIFY_READAHEAD -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all'
+compile_only=-fsanitize=fuzzer-no-link
+link_only=-fsanitize=fuzzer
 
 # plant TARGET NAME FILE SEDSCRIPT
 plant() {
   local target=$1 name=$2 file=$3 dir=$scratch/$2 code=0
-  case $wanted in *" $name "* | "  ") ;; *) return 0 ;; esac
-  planted=$((planted + 1))
   local seeds=("tests/fuzz/seeds/$target")
   [ "${PLANT_SEEDS:-yes}" = yes ] || seeds=()
+  chosen "$name" && edited "$name" "$file" "$4" || return 0
+  linked "$name" "$file" "$build/fuzz/tests/fuzz/fuzz_$target.o" "$build"/fuzz/tests/fuzz/support_*.o
   mkdir -p "$dir/corpus"
-  sed -E "$4" "vfs/$file" >"$dir/$file"
-  if cmp -s "vfs/$file" "$dir/$file"; then
-    echo "plant: $name changes nothing: the code has moved on, adapt its edit" >&2
-    missed=$((missed + 1))
-    return 0
-  fi
-  # shellcheck disable=SC2086,SC2046
-  clang $flags -fsanitize=fuzzer-no-link -Ivfs -Iruntime -c -o "$dir/planted.o" "$dir/$file"
-  # shellcheck disable=SC2086,SC2046
-  clang $flags -fsanitize=fuzzer -o "$dir/fuzz" "$build/tests/fuzz/fuzz_$target.o" "$build"/tests/fuzz/support_*.o "$dir/planted.o" \
-    "$build/liburingvfs.a" $(pkg-config --libs sqlite3 liburing)
-  "$dir/fuzz" -max_total_time="${PLANT_SECONDS:-120}" -max_len=1024 -artifact_prefix="$dir/" "$dir/corpus" "${seeds[@]}" \
+  "$dir/program" -max_total_time="${PLANT_SECONDS:-120}" -max_len=1024 -artifact_prefix="$dir/" "$dir/corpus" "${seeds[@]}" \
     >"$dir/log" 2>&1 || code=$?
   if [ "$code" != 0 ] && ls "$dir"/crash-* >/dev/null 2>&1; then
     printf 'found   %-8s %-24s %s: %s\n' "$target" "$name" "$(sed -nE 's/^#([0-9]+).*/after \1 inputs/p' "$dir/log" | tail -n 1 | grep . || echo 'by a seed')" \
       "$(grep -a -m 1 -oE '^DIFFERENCE.*|AddressSanitizer: [A-Za-z-]+|runtime error.*|uringvfs: .* is stale' "$dir/log" | cut -c 1-110)"
   else
-    printf 'MISSED  %-8s %-24s exit code %s\n' "$target" "$name" "$code"
-    tail -n 3 "$dir/log" | sed 's/^/    | /'
-    missed=$((missed + 1))
+    was_missed "$dir/log" "$target $name: exit code $code"
   fi
 }
 
@@ -69,9 +55,4 @@ plant calls page-kept-after-cut file.c 's/^( *)if \(database != NULL\) uringvfs_
 plant calls cell-count-unchecked btree_page.c 's/return c->pointers \+ 2 \* c->count <= c->usable;/return true;/'
 plant calls cell-offset-unchecked btree_page.c 's/ && offset \+ least <= c->usable//'
 
-if [ "$planted" = 0 ]; then
-  echo "plant: there is no plant of that name" >&2
-  exit 1
-fi
-echo "plant: $((planted - missed)) of $planted planted bugs found"
-[ "$missed" = 0 ]
+verdict

@@ -482,20 +482,22 @@ def run_mode(mode, seconds, seed, directory):
              " ".join("%s %d" % item for item in sorted(totals.items()))))
 
 
-def main(mode):
-    seconds = float(os.environ.get("INTEROP_SECONDS", "12"))
-    seed = os.environ.get("INTEROP_SEED", "%d" % (time.time_ns() & 0xFFFFFFFF))
-    print("interop %s: INTEROP_SEED=%s INTEROP_SECONDS=%g SQLite %s" % (mode, seed, seconds, capi.libversion), flush=True)
+def run_test(name, default_seconds, title, body):
+    """body(directory, seconds, seed) by NAME_SECONDS and NAME_SEED; NAME_KEEP keeps the files of a failure. Returns the exit code."""
+    variable = name.upper()
+    seconds = float(os.environ.get(variable + "_SECONDS", default_seconds))
+    seed = os.environ.get(variable + "_SEED", "%d" % (time.time_ns() & 0xFFFFFFFF))
+    print("%s: %s_SEED=%s %s_SECONDS=%g SQLite %s" % (title, variable, seed, variable, seconds, capi.libversion), flush=True)
     if not STAND_IN and not SO:
         print("URINGVFS_SO is not set")
         return 1
     load_vfs()
-    directory = tempfile.mkdtemp(prefix="uringvfs-interop-")
+    directory = tempfile.mkdtemp(prefix="uringvfs-%s-" % name)
     try:
-        run_mode(mode, seconds, seed, directory)
+        body(directory, seconds, seed)
     except (AssertionError, capi.Error) as e:
         print("FAILED: %s" % e)
-        if os.environ.get("INTEROP_KEEP"):
+        if os.environ.get(variable + "_KEEP"):
             print("the files are in " + directory)
             directory = None
         return 1
@@ -503,6 +505,10 @@ def main(mode):
         if directory:
             shutil.rmtree(directory, ignore_errors=True)
     return 0
+
+
+def main(mode):
+    return run_test("interop", 12, "interop " + mode, lambda directory, seconds, seed: run_mode(mode, seconds, seed, directory))
 
 
 if __name__ == "__main__":

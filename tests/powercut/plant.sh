@@ -1,18 +1,11 @@
 #!/usr/bin/env bash
 # plant.sh [NAME...] - proves that power cuts on real file systems find something: each planted bug must be found.
 #
-# A bug is an edit of one source file of the VFS, in a copy that is linked in front of the library; or a disk that lies. BUILD must
-# hold the library and the programs of tests/powercut with their object files. Root only, as all of this.
+# Beside bugs of the VFS there are disks that lie. BUILD must hold the library and the programs of tests/powercut with their object
+# files. Root only, as all of this.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-build=${BUILD:-build}
+. "$(dirname "$0")/../plant.sh"
 export POWERCUT_DISK=$build/tests/powercut/prog_disk_fuse
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/uringvfs-plant.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT
-wanted=" $* "
-planted=0 missed=0
-
-chosen() { case $wanted in *" $1 "* | "  ") planted=$((planted + 1)) ;; *) return 1 ;; esac; }
 
 # judge NAME PROGRAM ARGUMENTS...
 judge() {
@@ -22,9 +15,7 @@ judge() {
   if [ "$code" = 1 ] && grep -q '^  again:' "$scratch/out"; then
     printf 'found   %-20s %s\n' "$name" "$(grep -A 1 '^FAILED' "$scratch/out" | sed -n '2s/^  //p')"
   else
-    printf 'MISSED  %-20s exit code %s\n' "$name" "$code"
-    tail -n 5 "$scratch/out" | sed 's/^/    | /'
-    missed=$((missed + 1))
+    was_missed "$scratch/out" "$name: exit code $code"
   fi
 }
 
@@ -32,19 +23,9 @@ judge() {
 plant() {
   local name=$1 file=$2 script=$3
   shift 3
-  chosen "$name" || return 0
-  sed -E "$script" "vfs/$file" >"$scratch/$file"
-  if cmp -s "vfs/$file" "$scratch/$file"; then
-    echo "plant: $name changes nothing: the code has moved on, adapt its edit" >&2
-    missed=$((missed + 1))
-    return 0
-  fi
-  # shellcheck disable=SC2046
-  ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE= -O1 -g -pthread -Ivfs -Iruntime -c -o "$scratch/planted.o" "$scratch/$file"
-  # shellcheck disable=SC2046
-  ${CC:-gcc} -pthread -o "$scratch/prog_powercut" "$build"/tests/powercut/prog_powercut.o "$build"/tests/powercut/support_*.o \
-    "$scratch/planted.o" "$build"/liburingvfs.a $(pkg-config --libs sqlite3 liburing)
-  judge "$name" "$scratch/prog_powercut" --fs ext4 "$@"
+  chosen "$name" && edited "$name" "$file" "$script" || return 0
+  linked "$name" "$file" "$build"/tests/powercut/prog_powercut.o "$build"/tests/powercut/support_*.o
+  judge "$name" "$scratch/$name/program" --fs ext4 "$@"
 }
 
 # A seed's remainder by 8 is its mode.
@@ -67,9 +48,4 @@ plant journal-after-pages file.c \
 if chosen lying-disk; then judge lying-disk "$build/tests/powercut/prog_powercut" --fs ext4 --vfs unix --lie 1 "${wal_full[@]}"; fi
 if chosen lying-at-times; then judge lying-at-times "$build/tests/powercut/prog_powercut" --fs xfs --vfs unix --lie 5 "${wal_full[@]}"; fi
 
-if [ "$planted" = 0 ]; then
-  echo "plant: there is no plant of that name" >&2
-  exit 1
-fi
-echo "plant: $((planted - missed)) of $planted planted bugs found"
-[ "$missed" = 0 ]
+verdict

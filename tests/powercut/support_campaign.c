@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../crash/rows.h"
+
 volatile sig_atomic_t campaign_stop;
 
 typedef struct run {
@@ -41,8 +43,8 @@ typedef struct run {
 */
 static void write_back(run *r) {
   static const char *const names[] = {WORKLOAD_DATABASE, WORKLOAD_DATABASE "-wal", WORKLOAD_DATABASE "-journal"};
-  const uint64_t kind = power_random(&r->random) % 24;
-  const uint64_t from = power_random(&r->random) % 64 * 4096, bytes = power_random(&r->random) % 16 * 4096;
+  const uint64_t kind = splitmix64(&r->random) % 24;
+  const uint64_t from = splitmix64(&r->random) % 64 * 4096, bytes = splitmix64(&r->random) % 16 * 4096;
   char path[300];
   if (kind > 6) return;
   snprintf(path, sizeof path, "%s/%s", r->m.mount, names[kind % 3]);
@@ -89,7 +91,7 @@ static bool plan_one(run *r, uint64_t at, cut_keep keep) {
   disk_cut *grown = realloc(r->cuts, (r->cut_count + 1) * sizeof *grown);
   if (grown == NULL) return false;
   r->cuts = grown;
-  r->cuts[r->cut_count++] = (disk_cut){.at = at, .keep = keep, .seed = power_random(&r->random) >> 32};
+  r->cuts[r->cut_count++] = (disk_cut){.at = at, .keep = keep, .seed = splitmix64(&r->random) >> 32};
   return true;
 }
 
@@ -100,7 +102,7 @@ static bool plan_one(run *r, uint64_t at, cut_keep keep) {
 static bool plan_interval(run *r, uint64_t from, uint64_t to, uint64_t unsynced) {
   bool ok = plan_one(r, to, KEEP_NONE);
   if (unsynced == 0) return ok;
-  ok = ok && plan_one(r, to, KEEP_TORN) && plan_one(r, from + 1 + power_random(&r->random) % (to - from), KEEP_ALL);
+  ok = ok && plan_one(r, to, KEEP_TORN) && plan_one(r, from + 1 + splitmix64(&r->random) % (to - from), KEEP_ALL);
   if (unsynced == 1) return ok;
   return ok && plan_one(r, to, KEEP_TORN) && plan_one(r, to, KEEP_SOME) && plan_one(r, to, KEEP_ONE) &&
          plan_one(r, to, KEEP_REST);
@@ -122,7 +124,7 @@ static bool plan(run *r) {
   r->totals->entries += r->end - r->first;
   /* A random choice, if they are too many. */
   for (size_t i = 0; ok && i + 1 < r->cut_count; i++) {
-    const size_t other = i + power_random(&r->random) % (r->cut_count - i);
+    const size_t other = i + splitmix64(&r->random) % (r->cut_count - i);
     const disk_cut one = r->cuts[i];
     r->cuts[i] = r->cuts[other];
     r->cuts[other] = one;

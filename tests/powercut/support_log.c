@@ -11,18 +11,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../crash/rows.h"
+
 /* Address space, not memory: the file grows below the mapping. */
 #define MAPPED_BYTES ((size_t)16 << 30)
 
 static const char magic[8] = "powercut";
 static const char *const keep_names[KEEP_COUNT] = {"none", "all", "one", "rest", "some", "torn"};
-
-uint64_t power_random(uint64_t *state) {
-  uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
 
 /* ---- the file ---- */
 
@@ -96,9 +91,9 @@ void log_apply(const log_entry *e, const uint8_t **units) {
 /* The start of the write, its end, or any of its sectors. */
 static void apply_torn(const log_entry *e, uint64_t sector, uint64_t *random, const uint8_t **units) {
   const uint64_t sectors = (e->bytes + sector - 1) / sector;
-  const uint64_t shape = power_random(random) % 3, border = power_random(random) % (sectors + 1);
+  const uint64_t shape = splitmix64(random) % 3, border = splitmix64(random) % (sectors + 1);
   for (uint64_t i = 0; i < sectors; i++) {
-    const bool kept = shape == 0 ? i < border : shape == 1 ? i >= border : (power_random(random) & 1) != 0;
+    const bool kept = shape == 0 ? i < border : shape == 1 ? i >= border : (splitmix64(random) & 1) != 0;
     const uint64_t end = (i + 1) * sector;
     if (kept) apply_part(e, i * sector, end < e->bytes ? end : e->bytes, units);
   }
@@ -118,10 +113,10 @@ static void apply_unsynced(const log_entry *e, const disk_cut *cut, uint64_t ind
     if (index == chosen) return;
     break;
   case KEEP_SOME:
-    if (power_random(random) % 4 >= of_four) return;
+    if (splitmix64(random) % 4 >= of_four) return;
     break;
   case KEEP_TORN:
-    switch (power_random(random) % 3) {
+    switch (splitmix64(random) % 3) {
     case 0: return;
     case 1: apply_torn(e, sector, random, units); return;
     default: break;

@@ -79,7 +79,4 @@ void log_image(const disk_log *log, const disk_cut *cut, const uint8_t **units);
 void cut_print(const disk_cut *cut, char *text, size_t text_bytes);
 bool cut_parse(const char *text, disk_cut *cut);
 
-/* splitmix64 */
-uint64_t power_random(uint64_t *state);
-
 #endif

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "uringvfs.h"
+#include "../crash/rows.h"
 
 #define MAX_CONNECTIONS 3
 #define ROWS            400 /* ids of the table t: so large may a database grow */
@@ -48,20 +49,20 @@ void workload_from_seed(workload *w, uint64_t seed) {
   w->journal = modes[seed % WORKLOAD_MODES].journal;
   w->synchronous = modes[seed % WORKLOAD_MODES].synchronous;
   w->switches = modes[seed % WORKLOAD_MODES].switches;
-  w->connections = w->switches ? 1 : 1 + (int)(power_random(&random) % MAX_CONNECTIONS);
-  w->exclusive = w->connections == 1 && power_random(&random) % 3 == 0;
+  w->connections = w->switches ? 1 : 1 + (int)(splitmix64(&random) % MAX_CONNECTIONS);
+  w->exclusive = w->connections == 1 && splitmix64(&random) % 3 == 0;
   w->large = seed / WORKLOAD_MODES % 2 == 1;
-  w->page_size = (const int[]){4096, 4096, 512, 1024, 16384, 65536}[power_random(&random) % 6];
+  w->page_size = (const int[]){4096, 4096, 512, 1024, 16384, 65536}[splitmix64(&random) % 6];
   /* SQLite truncates the database behind the unlink of the journal. The file system zeroes the rest of that block at once, whatever
      becomes of the unlink: a journal that comes back would lack pages that shared the block. EXTRA is for that, too. */
   if (journal_may_return(w) && w->page_size < 4096) w->page_size = 4096;
-  w->cache_pages = power_random(&random) % 2 ? 6 : 200;
+  w->cache_pages = splitmix64(&random) % 2 ? 6 : 200;
   /* A journal is synced whenever the cache is full: ten thousand times in a large transaction with a small one. */
   if (w->large && (w->switches || strcmp(w->journal, "wal") != 0)) w->cache_pages = 8000;
-  w->autocheckpoint = (const int[]){0, 5, 50, 1000}[power_random(&random) % 4];
-  w->journal_size_limit = (const int[]){-1, -1, 0, 3000}[power_random(&random) % 4];
-  w->auto_vacuum = (int)(power_random(&random) % 3);
-  w->mmap_bytes = power_random(&random) % 5 == 0 ? 1 << 20 : 0;
+  w->autocheckpoint = (const int[]){0, 5, 50, 1000}[splitmix64(&random) % 4];
+  w->journal_size_limit = (const int[]){-1, -1, 0, 3000}[splitmix64(&random) % 4];
+  w->auto_vacuum = (int)(splitmix64(&random) % 3);
+  w->mmap_bytes = splitmix64(&random) % 5 == 0 ? 1 << 20 : 0;
 }
 
 void workload_print(const workload *w, char *text, size_t text_bytes) {
@@ -72,27 +73,6 @@ void workload_print(const workload *w, char *text, size_t text_bytes) {
 }
 
 /* ---- transactions ---- */
-
-/* body(transaction, row, bytes) */
-static void sql_body(sqlite3_context *context, int argc, sqlite3_value **argv) {
-  (void)argc;
-  const int bytes = sqlite3_value_int(argv[2]);
-  uint64_t random = (uint64_t)sqlite3_value_int(argv[0]) * 1000003u + (uint64_t)sqlite3_value_int(argv[1]);
-  uint8_t *p = sqlite3_malloc(bytes + 8);
-  if (p == NULL) {
-    sqlite3_result_error_nomem(context);
-    return;
-  }
-  for (int i = 0; i < bytes; i += 8) {
-    const uint64_t word = power_random(&random);
-    memcpy(p + i, &word, 8);
-  }
-  sqlite3_result_blob(context, p, bytes, sqlite3_free);
-}
-
-static int add_functions(sqlite3 *db) {
-  return sqlite3_create_function(db, "body", 3, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, sql_body, NULL, NULL);
-}
 
 __attribute__((format(printf, 2, 3))) static int run(sqlite3 *db, const char *format, ...) {
   va_list args;
@@ -109,14 +89,14 @@ static int large_rows(sqlite3 *db, int n, uint64_t *random) {
   int rc = SQLITE_OK;
   for (int id = 1; id <= 4 && rc == SQLITE_OK; id++)
     rc = run(db, "INSERT OR REPLACE INTO t VALUES(%d,%d,body(%d,%d,%d))", id, n % 1000, n, id,
-             300000 + (int)(power_random(random) % 500000));
+             300000 + (int)(splitmix64(random) % 500000));
   return rc;
 }
 
 /* The first one makes the tables. A negative n is one that will be rolled back. */
 static int statements(const workload *w, sqlite3 *db, int n) {
   uint64_t random = w->seed * 0x2545f4914f6cdd1du + (uint64_t)n;
-  const int changes = power_random(&random) % 8 == 0 ? 150 : 1 + (int)(power_random(&random) % 6);
+  const int changes = splitmix64(&random) % 8 == 0 ? 150 : 1 + (int)(splitmix64(&random) % 6);
   int rc = SQLITE_OK;
   if (n == 1)
     rc = run(db, "CREATE TABLE log(seq INTEGER PRIMARY KEY, info BLOB);"
@@ -125,10 +105,10 @@ static int statements(const workload *w, sqlite3 *db, int n) {
   if (rc == SQLITE_OK) rc = run(db, "INSERT INTO log VALUES(%d, body(%d,0,20))", n, n);
   if (rc == SQLITE_OK && w->large && n % 5 == 2) rc = large_rows(db, n, &random);
   for (int i = 1; i <= changes && rc == SQLITE_OK; i++) {
-    const int id = 1 + (int)(power_random(&random) % ROWS), k = (int)(power_random(&random) % 1000);
-    const int longest = power_random(&random) % 10 == 0 ? 9000 : 300;
-    const int bytes = 16 + (int)(power_random(&random) % (uint64_t)longest);
-    switch (power_random(&random) % 8) {
+    const int id = 1 + (int)(splitmix64(&random) % ROWS), k = (int)(splitmix64(&random) % 1000);
+    const int longest = splitmix64(&random) % 10 == 0 ? 9000 : 300;
+    const int bytes = 16 + (int)(splitmix64(&random) % (uint64_t)longest);
+    switch (splitmix64(&random) % 8) {
     case 0: rc = run(db, "DELETE FROM t WHERE id=%d", id); break;
     case 1: rc = run(db, "UPDATE t SET k=k+%d WHERE id BETWEEN %d AND %d", k, id, id + 9); break;
     default: rc = run(db, "INSERT OR REPLACE INTO t VALUES(%d,%d,body(%d,%d,%d))", id, k, n, i, bytes); break;
@@ -175,7 +155,7 @@ bool workload_states(const workload *w, uint64_t *states) {
   sqlite3 *db = NULL;
   uint32_t last = 0;
   int rc = sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix");
-  if (rc == SQLITE_OK) rc = add_functions(db);
+  if (rc == SQLITE_OK) rc = rows_add_body(db);
   for (int n = 0; n <= w->transactions && rc == SQLITE_OK; n++) {
     if (n > 0) rc = statements(w, db, n);
     if (rc == SQLITE_OK) rc = workload_content(db, &last, &states[n]);
@@ -195,7 +175,7 @@ uint32_t workload_floor(const workload *w, const mark *marks, size_t count, uint
 
 /* ---- the writer ---- */
 
-static uint64_t dice(writer *r, uint64_t sides) { return power_random(&r->random) % sides; }
+static uint64_t dice(writer *r, uint64_t sides) { return splitmix64(&r->random) % sides; }
 
 static sqlite3 *any(writer *r) { return r->db[dice(r, (uint64_t)r->w->connections)]; }
 
@@ -218,7 +198,7 @@ static int open_one(writer *r, sqlite3 **db) {
   int rc =
       sqlite3_open_v2(uri, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, uring ? "uring" : "unix");
   sqlite3_free(uri);
-  if (rc == SQLITE_OK) rc = add_functions(*db);
+  if (rc == SQLITE_OK) rc = rows_add_body(*db);
   if (rc == SQLITE_OK)
     rc = run(*db,
              "PRAGMA page_size=%d; PRAGMA auto_vacuum=%d; PRAGMA locking_mode=%s; PRAGMA journal_mode=%s;"

@@ -19,11 +19,9 @@ import os
 import random
 import resource
 import select
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.dont_write_bytecode = True
@@ -254,40 +252,21 @@ class Soak:
         interop.require(not grown, "growth:", *grown)
 
 
-def main():
-    seconds = float(os.environ.get("SOAK_SECONDS", "25"))
-    seed = os.environ.get("SOAK_SEED", "%d" % (time.time_ns() & 0xFFFFFFFF))
-    print("soak: SOAK_SEED=%s SOAK_SECONDS=%g SQLite %s" % (seed, seconds, capi.libversion), flush=True)
-    if not interop.STAND_IN and not interop.SO:
-        print("URINGVFS_SO is not set")
-        return 1
-    interop.load_vfs()
-    directory = tempfile.mkdtemp(prefix="uringvfs-soak-")
-    soak = None
+def run_soak(directory, seconds, seed):
+    soak = Soak(directory, random.Random(seed), interop.rings_available(directory))
     try:
-        soak = Soak(directory, random.Random(seed), interop.rings_available(directory))
         soak.watch(seconds)
         soak.stop()
         soak.verify()
         print("soak: wal and %s: %s; those that were not killed: %s" % (
             soak.mode, soak.summary(), " ".join("%s %d" % item for item in sorted(soak.counts.items()))))
         soak.growth()
-    except (AssertionError, capi.Error) as e:
-        print("FAILED: %s" % e)
-        if os.environ.get("SOAK_KEEP"):
-            print("the files are in " + directory)
-            directory = None
-        return 1
     finally:
-        if soak:
-            soak.end()
-        if directory:
-            shutil.rmtree(directory, ignore_errors=True)
-    return 0
+        soak.end()
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 9 and sys.argv[1] == "worker":
         worker_main(*sys.argv[2:])
     else:
-        sys.exit(main())
+        sys.exit(interop.run_test("soak", 25, "soak", run_soak))

@@ -1,27 +1,21 @@
 #!/usr/bin/env bash
-# plant.sh - proves run.sh --ci: each bug planted in a copy of a file of vfs/ must be reported as a difference. To save
+# plant.sh [NAME...] - proves run.sh --ci: each bug planted in a copy of a file of vfs/ must be reported as a difference. To save
 # time each is looked for with a few of the scripts that --ci runs only.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/uringvfs-plant.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT
-missed=0
+. "$(dirname "$0")/../plant.sh"
 
 # plant NAME FILE SEDSCRIPT TEST_SCRIPT...
 plant() {
-  local name=$1 file=$2 edit=$3 code=0
+  local name=$1 file=$2 script=$3 code=0
   shift 3
-  sed -E "$edit" "$here/../../vfs/$file" >"$scratch/$file"
-  if ! cmp -s "$here/../../vfs/$file" "$scratch/$file"; then
-    "$here/run.sh" --debug --replace "$scratch/$file" "$@" >"$scratch/out" 2>&1 || code=$?
-  fi
-  if [ "$code" = 1 ] && grep -q ^DIFFERENCE "$scratch/out"; then
-    printf 'found   %-20s %4d differences, the first: %s\n' "$name" "$(grep -c ^DIFFERENCE "$scratch/out")" \
-      "$(grep -m 1 ^DIFFERENCE "$scratch/out" | cut -d ' ' -f 2-)"
+  chosen "$name" && edited "$name" "$file" "$script" || return 0
+  local dir=$scratch/$name
+  tests/sqlite/run.sh --debug --replace "$dir/$file" "$@" >"$dir/out" 2>&1 || code=$?
+  if [ "$code" = 1 ] && grep -q ^DIFFERENCE "$dir/out"; then
+    printf 'found   %-20s %4d differences, the first: %s\n' "$name" "$(grep -c ^DIFFERENCE "$dir/out")" \
+      "$(grep -m 1 ^DIFFERENCE "$dir/out" | cut -d ' ' -f 2-)"
   else
-    printf 'MISSED  %-20s exit code %s (0: perhaps the edit changes nothing any more)\n' "$name" "$code"
-    tail -n 5 "$scratch/out" | sed 's/^/    | /'
-    missed=1
+    was_missed "$dir/out" "$name: exit code $code"
   fi
 }
 
@@ -31,4 +25,4 @@ plant truncate-skipped file.c 's/return f->role == URINGVFS_WAL \? uringvfs__wal
 plant pending-not-read wal_writer.c 's/if \(overlaps_pending\(w, at, bytes\)\)/if (false)/' savepoint2.test pager1.test
 plant commit-not-written wal_writer.c 's/return flush\(wal, w->expect_sync && wal->first_sync_done\);/return SQLITE_OK;/' wal.test wal2.test
 plant old-page-handed-out readahead.c 's/^void uringvfs__readahead_written\(.*\{$/&\n  if (amount > 0) return;/' incrvacuum2.test pager1.test
-exit "$missed"
+verdict
