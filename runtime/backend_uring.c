@@ -223,6 +223,12 @@ static void fill(struct io_uring_sqe *sqe, rt_op *op) {
   io_uring_sqe_set_data(sqe, op);
 }
 
+/* Does the kernel hand it to a worker thread? Reads it does where they cannot be made without waiting, all else but a no-op always. */
+static bool takes_worker(const rt_op *op) {
+  if (rt__is_read((rt_kind)op->c.kind)) return (op->file->traits & (RT_FILE_READS_PUNT | RT_FILE_STREAM)) != 0;
+  return op->c.kind != RT_NOP;
+}
+
 static bool uring_start(rt_loop *loop, rt_op *op, bool link) {
   rt__uring *u = rt__uring_of(loop);
   if (link && !u->last) return false;
@@ -236,6 +242,7 @@ static bool uring_start(rt_loop *loop, rt_op *op, bool link) {
   /* Never IOSQE_IO_HARDLINK: an fsync behind it would succeed after a failed write. */
   if (link) u->last->flags |= IOSQE_IO_LINK;
   u->last = sqe;
+  if (takes_worker(op)) u->worked = true;
   return true;
 }
 
@@ -320,14 +327,35 @@ static void uring_wake(rt_loop *loop) {
   (void)written; /* full: it is signalled already */
 }
 
+static void take_back_wake(rt__uring *u) {
+  if (!u->wake_armed) return;
+  uring_wake(&u->loop); /* its own way of ending */
+  while (u->wake_armed && !u->dead) {
+    uring_enter(&u->loop, 1, 0);
+    uring_reap(&u->loop, UINT32_MAX);
+  }
+}
+
+/*
+** A worker thread of the kernel gives a request back to the thread that submitted it after it has posted the completion (io_uring.c,
+** io_wq_free_work, io_free_req), by a notification that ends that thread's next epoll_wait with EINTR. Asking for the cancellation of whatever
+** there is returns when no worker has a request any more, and leaving the kernel takes the notification along. There are a few instructions
+** between a worker's letting go of a request and its notification, hence twice: the second call gives them the time of a system call. No call
+** waits for them. Before Linux 6.0: EINVAL.
+*/
+static void let_workers_go(rt__uring *u) {
+  if (!u->worked) return;
+  u->worked = false;
+  struct io_uring_sync_cancel_reg all = {
+      .fd = -1, .flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL, .timeout = {-1, -1}};
+  for (int i = 0; i < 2; i++) (void)io_uring_register_sync_cancel(&u->ring, &all);
+}
+
 void rt__uring_quiesce(rt_loop *loop) {
   rt__uring *u = rt__uring_of(loop);
-  if (!u->wake_armed || loop->foreign) return;
-  uring_wake(loop); /* its own way of ending */
-  while (u->wake_armed && !u->dead) {
-    uring_enter(loop, 1, 0);
-    uring_reap(loop, UINT32_MAX);
-  }
+  if (loop->foreign) return;
+  take_back_wake(u);
+  let_workers_go(u);
 }
 
 /*

@@ -22,6 +22,7 @@ typedef struct rt__uring {
   int wake_fd;               /* eventfd, or -1: never needed yet                         */
   bool wake_armed;           /* a poll of it is in the ring                              */
   bool dead;                 /* io_uring_enter is forbidden from now on                  */
+  bool worked;               /* worker threads of the kernel may have had requests       */
   uint64_t clock;            /* counts uses of slots                                     */
   int open_result;           /* of the direct open that is running; OPEN_RUNNING         */
   unsigned slot_count;
