@@ -261,8 +261,10 @@ static int file_fetch(sqlite3_file *file, sqlite3_int64 offset, int amount, void
   *page = NULL;
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_MMAP);
   if (rc == SQLITE_OK) rc = PARENT(f, xFetch)(f->parent, offset, amount, page);
-  if (rc == SQLITE_OK && *page != NULL) f->fetched++;
-  return rc;
+  if (rc != SQLITE_OK || *page == NULL) return rc;
+  f->fetched++;
+  if (f->role == URINGVFS_DATABASE) uringvfs__readahead_fetched(f, *page, amount, offset);
+  return SQLITE_OK;
 }
 
 static int file_unfetch(sqlite3_file *file, sqlite3_int64 offset, void *page) {

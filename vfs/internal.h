@@ -189,6 +189,8 @@ typedef struct uringvfs_readahead uringvfs_readahead;
 /* Reads from the database file or its WAL (which of the two is `file`), with what is to be asked for next. */
 int uringvfs__readahead_read(uringvfs_file *database, uringvfs_file *file, void *data, int amount,
                              sqlite3_int64 offset);
+/* SQLite has been given a page of the mapped database file, and is about to read it. */
+void uringvfs__readahead_fetched(uringvfs_file *database, const void *page, int amount, sqlite3_int64 offset);
 /* SQLite is about to write this part of the file. */
 void uringvfs__readahead_written(uringvfs_file *database, bool wal, int64_t offset, int amount);
 /* What was read ahead may no longer be handed out. */
@@ -225,6 +227,7 @@ struct uringvfs_file {
   uringvfs_inode *inode; /* NULL: no ring has been wanted yet, or none can be had              */
   bool inode_wanted;     /* not looked for yet                                                 */
   bool writable, nofollow;
+  bool unmappable;      /* page_advice.c has tried                                                     */
   bool first_sync_done; /* by the parent, which also syncs the directory (os_unix.c, UNIXFILE_DIRSYNC) */
   int last_errno;       /* of the ring's last failure, 0: ask the parent */
 
@@ -340,6 +343,8 @@ static inline int uringvfs__fork_check(uringvfs_file *f, int rc) {
 
 extern sqlite3_vfs *uringvfs__parent_vfs;
 
+/* Is the parent known to keep the file's bytes as they are? */
+bool uringvfs__parent_keeps_bytes(void);
 /* 0 if rings may be used at all, otherwise a negative errno: the kernel's answer, or -EOPNOTSUPP if the parent VFS is not one that
 ** is known to keep the file's bytes as they are. */
 int uringvfs__ring_unavailable(void);

@@ -38,7 +38,7 @@ unsigned uringvfs__buffer_close(uringvfs_page_buffer *b) {
   if (b->memory == NULL) return 0;
   unsigned unused = 0;
   for (unsigned i = 0; i < b->capacity; i++) {
-    unused += b->slots[i].state == URINGVFS_SLOT_FILLED;
+    unused += b->slots[i].state >= URINGVFS_SLOT_FILLED;
     poison(b, i);
   }
   uringvfs__block_put(b->memory);
@@ -52,7 +52,7 @@ unsigned uringvfs__buffer_reserve(uringvfs_page_buffer *b, const uringvfs_source
   const bool full = b->taken == b->capacity;
   while (full ? b->slots[slot].state == URINGVFS_SLOT_RESERVED : b->slots[slot].state != URINGVFS_SLOT_FREE)
     slot = (slot + 1) % b->capacity;
-  *lost = b->slots[slot].state == URINGVFS_SLOT_FILLED;
+  *lost = b->slots[slot].state != URINGVFS_SLOT_FREE;
   if (*lost) uringvfs__buffer_drop(b, slot);
   b->slots[slot] = (uringvfs_slot){.source = *source, .state = URINGVFS_SLOT_RESERVED};
   b->taken++;
@@ -60,11 +60,11 @@ unsigned uringvfs__buffer_reserve(uringvfs_page_buffer *b, const uringvfs_source
   return slot;
 }
 
-void uringvfs__buffer_fill(uringvfs_page_buffer *b, unsigned slot) {
+void uringvfs__buffer_fill(uringvfs_page_buffer *b, unsigned slot, uringvfs_slot_state state) {
   uringvfs_slot *s = &b->slots[slot];
   uint16_t *head = head_of(b, s->source.wal, s->source.offset);
   s->next = *head;
-  s->state = URINGVFS_SLOT_FILLED;
+  s->state = state;
   *head = (uint16_t)slot;
 }
 
@@ -76,7 +76,7 @@ int uringvfs__buffer_find(uringvfs_page_buffer *b, bool wal, uint64_t offset) {
 
 void uringvfs__buffer_drop(uringvfs_page_buffer *b, unsigned slot) {
   uringvfs_slot *s = &b->slots[slot];
-  if (s->state == URINGVFS_SLOT_FILLED) {
+  if (s->state >= URINGVFS_SLOT_FILLED) {
     uint16_t *link = head_of(b, s->source.wal, s->source.offset);
     while (*link != slot) link = &b->slots[*link].next;
     *link = s->next;

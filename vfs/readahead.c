@@ -29,6 +29,7 @@ enum {
   NODES_IN_VAIN = 64,    /* interior pages learned without a use before most are only noted */
   LEARNED_OF_NOTED = 16, /* one in so many is learned all the same                          */
   CACHED_READ_NS = 8000, /* a page that takes longer came from a device                     */
+  FAULTS = 32,           /* of a mapping that are left to the kernel's own read-around      */
   TIMED_READS = 4        /* of the cached pages one in so many is timed                     */
 };
 
@@ -95,8 +96,10 @@ void uringvfs__readahead_locks_changed(uringvfs_file *database) {
   if (ra == NULL) return;
   if (!stable) {
     uringvfs__readahead_drop(database);
+    uringvfs__blocks_free(&ra->blocks);
     uringvfs__tree_trim(&ra->map);
   }
+  ra->faults = 0;
   memset(ra->streams, 0, sizeof ra->streams);
   uringvfs__rows_end(&ra->rows);
   if (stable) uringvfs__wal_index_snapshot(database, database->read_mark, &ra->wal_frames);
@@ -121,6 +124,7 @@ void uringvfs__readahead_close(uringvfs_file *database) {
   if (database->readahead == NULL) return;
   uringvfs__readahead_drop(database);
   uringvfs__rows_end(&database->readahead->rows);
+  uringvfs__blocks_free(&database->readahead->blocks);
   uringvfs__tree_clear(&database->readahead->map);
   free(database->readahead);
   database->readahead = NULL;
@@ -198,80 +202,155 @@ static void verify(const uringvfs_file *file, const void *page, uint32_t page_si
   free(now);
 }
 
-/* The page leaves the buffer for the caller. */
-static bool hand_out(uringvfs_file *database, void *data, uringvfs_source wanted, uint8_t *wanted_by) {
+/* The slot of the page that is asked for, or -1. The stream that it was read ahead for has used one. */
+static int take(uringvfs_file *database, uint32_t pgno, uringvfs_source wanted) {
   uringvfs_readahead *ra = database->readahead;
-  if (ra->buffer.taken == 0) return false;
-  const int slot = uringvfs__buffer_find(&ra->buffer, wanted.wal, wanted.offset);
-  if (slot < 0) return false;
-  memcpy(data, uringvfs__buffer_page(&ra->buffer, (unsigned)slot), ra->buffer.page_size);
-  verify(wanted.wal ? database->wal : database, data, ra->buffer.page_size, wanted.offset);
-  *wanted_by = ra->buffer.slots[slot].source.stream;
-  uringvfs__buffer_drop(&ra->buffer, (unsigned)slot);
-  return true;
+  const int slot = ra->buffer.taken > 0 ? uringvfs__buffer_find(&ra->buffer, wanted.wal, wanted.offset) : -1;
+  if (slot < 0) return -1;
+  const uint8_t number = ra->buffer.slots[slot].source.stream;
+  if (number == URINGVFS_STREAM_ROWS) (void)uringvfs__rows_of(database, pgno);
+  ra->streams[number].used++;
+  ra->used++;
+  if (ra->caution > 0) ra->caution--;
+  return slot;
+}
+
+/* The page leaves the buffer for the caller. False: it was not there, but asked for. */
+static bool hand_out(uringvfs_file *database, void *data, uringvfs_source wanted, unsigned slot) {
+  uringvfs_page_buffer *buffer = &database->readahead->buffer;
+  const bool filled = buffer->slots[slot].state == URINGVFS_SLOT_FILLED && data != NULL;
+  if (filled) {
+    memcpy(data, uringvfs__buffer_page(buffer, slot), buffer->page_size);
+    verify(wanted.wal ? database->wal : database, data, buffer->page_size, wanted.offset);
+  }
+  uringvfs__buffer_drop(buffer, slot);
+  return filled;
+}
+
+/* A page that SQLite asks for: to be read into `data`, or mapped already. */
+typedef struct request {
+  uringvfs_file *file;
+  void *data;
+  const void *mapped; /* or NULL */
+  int amount;
+  sqlite3_int64 offset;
+} request;
+
+/* A mapped page is read by touching it. */
+static int read_one(const request *r) {
+  if (r->mapped == NULL) return uringvfs__read(r->file, r->data, r->amount, r->offset);
+  (void)*(const volatile uint8_t *)r->mapped;
+  return SQLITE_OK;
+}
+
+/* *slow: it came from the device. */
+static int read_timed(uringvfs_file *database, uint32_t pgno, const request *r, bool *slow) {
+  uringvfs_leaf_blocks *blocks = &database->readahead->blocks;
+  const uint64_t start_ns = rt_now_ns();
+  int rc = read_one(r);
+  *slow = rt_now_ns() - start_ns >= CACHED_READ_NS;
+  if (*slow && r->file == database && uringvfs__blocks_asked(blocks, pgno)) uringvfs__blocks_late(blocks);
+  return rc;
 }
 
 /*
 ** Reads a page of a stream whose pages the kernel has, and looks now and then whether it still has. One slow read may be due to
 ** another process that wanted the processor; two in a row are the device.
 */
-static int read_cached(uringvfs_stream *s, uringvfs_file *file, void *data, int amount, sqlite3_int64 offset) {
+static int read_cached(uringvfs_file *database, uint32_t pgno, uringvfs_stream *s, const request *r) {
+  bool slow;
   if (s->untimed > 0) {
     s->untimed--;
-    return uringvfs__read(file, data, amount, offset);
+    return read_one(r);
   }
-  const uint64_t start_ns = rt_now_ns();
-  int rc = uringvfs__read(file, data, amount, offset);
-  if (rt_now_ns() - start_ns < CACHED_READ_NS) {
-    s->untimed = TIMED_READS - 1;
-    s->slow = false;
-  } else {
-    s->cached = !s->slow;
-    s->slow = true;
-  }
+  int rc = read_timed(database, pgno, r, &slow);
+  if (slow) s->cached = !s->slow;
+  s->slow = slow;
+  if (!slow) s->untimed = TIMED_READS - 1;
   return rc;
 }
 
 /* Reads a page alone, and tells the row look-up if it came from the device. */
-static int read_alone(uringvfs_file *database, uringvfs_file *file, void *data, int amount, sqlite3_int64 offset) {
+static int read_alone(uringvfs_file *database, uint32_t pgno, const request *r) {
   uringvfs_row_lookup *rows = &database->readahead->rows;
-  if (!uringvfs__rows_are_waiting(rows)) return uringvfs__read(file, data, amount, offset);
-  const uint64_t start_ns = rt_now_ns();
-  int rc = uringvfs__read(file, data, amount, offset);
-  if (!uringvfs__cache_matters(database) || rt_now_ns() - start_ns > CACHED_READ_NS) uringvfs__rows_slow_follower(rows);
+  bool slow;
+  if (!uringvfs__rows_are_waiting(rows)) return read_one(r);
+  int rc = read_timed(database, pgno, r, &slow);
+  if (slow || !uringvfs__cache_matters(database)) uringvfs__rows_slow_follower(rows);
   return rc;
 }
 
-static int read_page(uringvfs_file *database, uint32_t pgno, uringvfs_file *file, void *data, int amount,
-                     sqlite3_int64 offset) {
+/* Reads a page that the kernel was asked for before. */
+static int read_advised(uringvfs_file *database, uint32_t pgno, uringvfs_stream *s, const request *r) {
+  bool slow;
+  uringvfs__advise_more(database, s, pgno);
+  return read_timed(database, pgno, r, &slow);
+}
+
+/*
+** A page fault reads what lies around the page, as much as the device's read_ahead_kb says: usually 128, but where it is megabytes the
+** first few faults bring all of the file, faster than any prediction. So the kernel has the first go.
+*/
+static bool leave_to_kernel(uringvfs_file *database, uint32_t pgno, const request *r) {
   uringvfs_readahead *ra = database->readahead;
-  const uringvfs_source wanted = {.wal = file != database, .offset = (uint64_t)offset};
+  bool slow;
+  if (r->mapped == NULL || ra->faults >= FAULTS || !uringvfs__cache_matters(database)) return false;
+  (void)read_timed(database, pgno, r, &slow);
+  ra->faults += slow;
+  return true;
+}
+
+/* Reads a page of a stream that waits nowhere, and asks for those that will be wanted after it. */
+static int read_ahead(uringvfs_file *database, uint32_t pgno, uringvfs_stream *s, const request *r,
+                      uringvfs_source wanted) {
+  bool slow;
+  int rc;
+  if (leave_to_kernel(database, pgno, r)) return SQLITE_OK;
+  switch (uringvfs__read_with_next(database, s, pgno, wanted, r->mapped != NULL)) {
+  case URINGVFS_READ_BATCH:
+    rc = uringvfs__buffer_find(&database->readahead->buffer, wanted.wal, wanted.offset);
+    return rc >= 0 && hand_out(database, r->data, wanted, (unsigned)rc) ? SQLITE_OK : read_one(r);
+  case URINGVFS_READ_ADVISED:
+    rc = read_timed(database, pgno, r, &slow);
+    s->cached = !slow && uringvfs__cache_matters(database);
+    s->untimed = 0;
+    s->slow = false;
+    return rc;
+  default: return read_one(r);
+  }
+}
+
+static int read_page(uringvfs_file *database, uint32_t pgno, const request *r) {
+  uringvfs_readahead *ra = database->readahead;
+  const uringvfs_source wanted = {.wal = r->file != database, .offset = (uint64_t)r->offset};
   uringvfs_stream *s = uringvfs__stream_of(database, pgno);
-  uint8_t number;
-  if (hand_out(database, data, wanted, &number)) {
-    if (number == URINGVFS_STREAM_ROWS) (void)uringvfs__rows_of(database, pgno);
-    ra->streams[number].used++;
-    ra->used++;
-    if (ra->caution > 0) ra->caution--;
-    return SQLITE_OK;
+  const int slot = take(database, pgno, wanted);
+  if (slot >= 0) {
+    s = &ra->streams[ra->buffer.slots[slot].source.stream];
+    return hand_out(database, r->data, wanted, (unsigned)slot) ? SQLITE_OK : read_advised(database, pgno, s, r);
   }
   if (s == NULL) s = uringvfs__rows_of(database, pgno);
-  if (s == NULL) return read_alone(database, file, data, amount, offset);
-  if (s->cached) return read_cached(s, file, data, amount, offset);
-  if (uringvfs__read_with_next(database, s, pgno, wanted) && hand_out(database, data, wanted, &number))
-    return SQLITE_OK;
-  return uringvfs__read(file, data, amount, offset);
+  if (s == NULL) return read_alone(database, pgno, r);
+  return s->cached ? read_cached(database, pgno, s, r) : read_ahead(database, pgno, s, r, wanted);
 }
+
+static bool is_wanted(const uringvfs_file *database) { return database->stable && database->options.readahead > 0; }
 
 int uringvfs__readahead_read(uringvfs_file *database, uringvfs_file *file, void *data, int amount,
                              sqlite3_int64 offset) {
   const bool wal = file != database;
-  uint32_t pgno = 0;
-  if (database->stable && database->options.readahead > 0)
-    pgno = uringvfs__page_number(database, wal, amount, (uint64_t)offset);
-  int rc = pgno != 0 && database->readahead != NULL ? read_page(database, pgno, file, data, amount, offset)
-                                                    : uringvfs__read(file, data, amount, offset);
+  const request r = {file, data, NULL, amount, offset};
+  uint32_t pgno = is_wanted(database) ? uringvfs__page_number(database, wal, amount, (uint64_t)offset) : 0;
+  int rc = pgno != 0 && database->readahead != NULL ? read_page(database, pgno, &r) : read_one(&r);
   if (pgno == 0 && offset == 0 && !wal) pgno = 1;
   if (rc == SQLITE_OK && pgno != 0) seen(database, pgno, data, (uint32_t)amount);
   return rc;
+}
+
+void uringvfs__readahead_fetched(uringvfs_file *database, const void *page, int amount, sqlite3_int64 offset) {
+  if (!is_wanted(database)) return;
+  const uint32_t pgno = uringvfs__page_number(database, false, amount, (uint64_t)offset);
+  if (pgno == 0) return;
+  if (database->readahead != NULL) (void)read_page(database, pgno, &(request){database, NULL, page, amount, offset});
+  seen(database, pgno, page, (uint32_t)amount);
 }

@@ -69,6 +69,11 @@ bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *
 ** it is not known; *interior is then the interior page that would tell, or 0.
 */
 uint32_t uringvfs__tree_step(uringvfs_tree_map *map, uringvfs_place *place, int direction, uint32_t *interior);
+/* The interior pages after (or before) the one of `place`, on its level; returns how many were found. */
+unsigned uringvfs__tree_siblings(uringvfs_tree_map *map, uringvfs_place place, int direction, uint32_t *pages,
+                                 unsigned most);
+/* The children of an interior page, NULL: it is not known. */
+const uint32_t *uringvfs__tree_children(uringvfs_tree_map *map, uint32_t pgno, unsigned *count);
 /* This page is a leaf: that says the levels above it. */
 void uringvfs__tree_leaf_seen(uringvfs_tree_map *map, uint32_t pgno);
 /* The uppermost known interior page above a page of a table with rowids, or 0. thoroughly: by looking everywhere. */
@@ -92,10 +97,17 @@ typedef struct uringvfs_source {
   uint64_t offset; /* bytes, in the database file or the WAL */
 } uringvfs_source;
 
+typedef enum uringvfs_slot_state {
+  URINGVFS_SLOT_FREE,
+  URINGVFS_SLOT_RESERVED, /* the page is being read                                   */
+  URINGVFS_SLOT_FILLED,   /* it is here                                               */
+  URINGVFS_SLOT_ADVISED   /* it is not, but the kernel was asked to have it in its cache */
+} uringvfs_slot_state;
+
 typedef struct uringvfs_slot {
   uringvfs_source source;
   uint16_t next; /* in its hash chain; URINGVFS_BUFFER_SLOTS: the end */
-  enum { URINGVFS_SLOT_FREE, URINGVFS_SLOT_RESERVED, URINGVFS_SLOT_FILLED } state;
+  uringvfs_slot_state state;
 } uringvfs_slot;
 
 /* Room for the operations of a batch at the beginning of the block. */
@@ -116,16 +128,51 @@ typedef struct uringvfs_page_buffer {
 bool uringvfs__buffer_open(uringvfs_page_buffer *b, uint32_t page_size);
 /* Gives a slot for a page that is about to be read. *lost: none was free, and a page that waited in one is gone. */
 unsigned uringvfs__buffer_reserve(uringvfs_page_buffer *b, const uringvfs_source *source, bool *lost);
-/* The page has come. */
-void uringvfs__buffer_fill(uringvfs_page_buffer *b, unsigned slot);
+/* The page has come (URINGVFS_SLOT_FILLED), or the kernel was asked for it (URINGVFS_SLOT_ADVISED). */
+void uringvfs__buffer_fill(uringvfs_page_buffer *b, unsigned slot, uringvfs_slot_state state);
 static inline uint8_t *uringvfs__buffer_page(const uringvfs_page_buffer *b, unsigned slot) {
   return b->memory + URINGVFS_BATCH_BYTES + (size_t)slot * b->page_size;
 }
-/* The slot that holds the page, or -1. */
+/* The slot of the page, filled or advised, or -1. */
 int uringvfs__buffer_find(uringvfs_page_buffer *b, bool wal, uint64_t offset);
 void uringvfs__buffer_drop(uringvfs_page_buffer *b, unsigned slot);
 /* Everything goes, the memory too. Returns how many pages nobody had asked for. */
 unsigned uringvfs__buffer_close(uringvfs_page_buffer *b);
+
+/* ---- page_advice.c: pages that the kernel reads into its cache ---- */
+
+typedef struct uringvfs_range {
+  uint64_t offset, bytes;
+} uringvfs_range;
+
+/* Asks for these parts of the file without waiting for them. Returns for how many; 0: it cannot be done with this file. */
+unsigned uringvfs__advise(uringvfs_file *f, const uringvfs_range *ranges, unsigned count);
+
+/* ---- leaf_blocks.c: blocks that are full of wanted leaves ---- */
+
+/* For the length of one tenure. */
+typedef struct uringvfs_leaf_blocks {
+  uint64_t *wanted; /* a bit for each page, NULL: no scan has come far enough */
+  uint64_t *asked;  /* likewise, a block's bits together                      */
+  uint32_t pages;
+  unsigned per_block;
+  unsigned blocks, late; /* asked for; pages that came late all the same      */
+  bool useless;
+} uringvfs_leaf_blocks;
+
+/* A scan will want these leaves. */
+void uringvfs__blocks_want(uringvfs_leaf_blocks *b, uint32_t page_size, uint64_t database_bytes, const uint32_t *leaves,
+                           unsigned count);
+bool uringvfs__blocks_asked(const uringvfs_leaf_blocks *b, uint32_t pgno);
+/* Is the page's block worth being read as a whole? */
+bool uringvfs__blocks_dense(const uringvfs_leaf_blocks *b, uint32_t pgno);
+/* It is asked for as a whole: *pgno becomes its first page; returns how many it has. */
+uint32_t uringvfs__blocks_take(uringvfs_leaf_blocks *b, uint32_t *pgno);
+/* A page of a block that was asked for had to be read from the device. */
+void uringvfs__blocks_late(uringvfs_leaf_blocks *b);
+/* No more blocks until the next tenure. */
+void uringvfs__blocks_give_up(uringvfs_leaf_blocks *b);
+void uringvfs__blocks_free(uringvfs_leaf_blocks *b);
 
 /* Builds that test hand out nothing that the file does not hold, and read ahead always. */
 #ifdef URINGVFS_VERIFY_READAHEAD
@@ -159,6 +206,8 @@ typedef struct uringvfs_stream {
   uringvfs_place place;         /* of the page asked for last                              */
   uringvfs_direction direction; /* URINGVFS_NOWHERE: unused                                */
   unsigned run;                 /* pages in a row                                          */
+  unsigned nodes;               /* interior pages whose children it went through           */
+  bool entered;                 /* it has just come to the children of another one         */
   uint32_t next;                /* page to be asked for, 0: not known                      */
   uint32_t learned;             /* the map's count when that was found out                 */
   uint32_t stamp;               /* when it last moved                                      */
@@ -187,10 +236,12 @@ typedef struct uringvfs_row_lookup {
 struct uringvfs_readahead {
   uringvfs_tree_map map;
   uringvfs_page_buffer buffer;
+  uringvfs_leaf_blocks blocks;
   uringvfs_wal_snapshot wal_frames;
   uringvfs_stream streams[URINGVFS_STREAMS_ALL];
   uringvfs_row_lookup rows;
   uint32_t clock;
+  unsigned faults; /* pages of scans that came from the device when SQLite touched their mapping */
   unsigned caution;
   unsigned issued, used, wasted, batches, deepest; /* not yet in the totals */
   /* To learn an interior page costs as much as to read it. Where only single rows are looked up it is put off. */
@@ -234,8 +285,16 @@ bool uringvfs__batch_add(uringvfs_file *database, uringvfs_batch *b, uringvfs_so
 /* Adds what the stream will want after pgno. */
 void uringvfs__stream_predict(uringvfs_file *database, const uringvfs_stream *s, uint32_t pgno, uringvfs_batch *b);
 void uringvfs__rows_predict(uringvfs_file *database, uint32_t pgno, uringvfs_batch *b);
-/* Reads the wanted page together with what the stream will want after it. False: it is not in the buffer after all. */
-bool uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *s, uint32_t pgno, uringvfs_source wanted);
+/* How a page is got that no batch has brought. */
+typedef enum uringvfs_way {
+  URINGVFS_READ_ALONE,  /* nothing else is wanted                                                      */
+  URINGVFS_READ_BATCH,  /* it was read with what the stream will want after it, and is in the buffer   */
+  URINGVFS_READ_ADVISED /* the kernel was asked for both: read it                                      */
+} uringvfs_way;
+uringvfs_way uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *s, uint32_t pgno,
+                                      uringvfs_source wanted, bool mapped);
+/* Asks the kernel for more of what the stream will want, when most of what was asked for is used up. */
+void uringvfs__advise_more(uringvfs_file *database, uringvfs_stream *s, uint32_t pgno);
 /* Reads interior pages for the map alone. What turns out to be another page waits in the buffer. */
 void uringvfs__read_interiors(uringvfs_file *database, const uint32_t *pages, unsigned count);
 /* One page into `page`, from wherever it is; nothing is reported. */

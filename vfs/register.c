@@ -21,13 +21,13 @@ sqlite3_vfs *uringvfs__parent_vfs;
 ** A ring reads and writes the file itself. Below a parent that stores something else than the bytes it is given (encryption,
 ** compression, checksums) that would destroy the database, so only SQLite's own unix family is known to be safe.
 */
-static bool parent_keeps_bytes(void) {
+bool uringvfs__parent_keeps_bytes(void) {
   const char *name = uringvfs__parent_vfs->zName;
   return strcmp(name, "unix") == 0 || strncmp(name, "unix-", 5) == 0;
 }
 
 int uringvfs__ring_unavailable(void) {
-  if (!parent_keeps_bytes()) return -EOPNOTSUPP;
+  if (!uringvfs__parent_keeps_bytes()) return -EOPNOTSUPP;
   return rt_pool_probe(uringvfs__pool);
 }
 
@@ -97,7 +97,7 @@ static int uring_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *fil
   if (f->role != URINGVFS_OTHER) {
     rt_file_init_inline(&f->io, uringvfs__inline_operation, NULL);
     f->io.inline_max = URINGVFS_PARENT_MAX_BYTES;
-    f->inode_wanted = parent_keeps_bytes();
+    f->inode_wanted = uringvfs__parent_keeps_bytes();
     f->writable = (opened_flags & SQLITE_OPEN_READWRITE) != 0;
     f->nofollow = (flags & SQLITE_OPEN_NOFOLLOW) != 0;
     /* A WAL is not asked later whether its name still leads to it: HAS_MOVED is blind for it (os_unix.c, fileHasMoved). */

@@ -186,6 +186,23 @@ uint32_t uringvfs__tree_step(uringvfs_tree_map *map, uringvfs_place *place, int 
   return step(map, place, direction, interior, 0);
 }
 
+unsigned uringvfs__tree_siblings(uringvfs_tree_map *map, uringvfs_place place, int direction, uint32_t *pages,
+                                 unsigned most) {
+  uringvfs_place up;
+  uint32_t interior;
+  unsigned n = 0;
+  if (!place_of_node(map, &map->nodes[place.node], &up)) return 0;
+  while (n < most && (pages[n] = step(map, &up, direction, &interior, 1)) != 0) n++;
+  return n;
+}
+
+const uint32_t *uringvfs__tree_children(uringvfs_tree_map *map, uint32_t pgno, unsigned *count) {
+  const uringvfs_tree_node *n = node_of(map, pgno);
+  if (n == NULL) return NULL;
+  *count = n->count;
+  return n->children;
+}
+
 /* ---- the leaf of a row ---- */
 
 static const uringvfs_tree_node *search_parent(const uringvfs_tree_map *map, uint32_t pgno) {

@@ -1,0 +1,240 @@
+/*
+** test_advice.c - pages that the kernel is asked to have in its cache: cold scans without a ring, with one, and through mmap_size.
+**
+** The file is dropped from the kernel's cache before each scan. Where that cannot be done (tmpfs), nothing is ever cold, and the test is
+** skipped. Answers are compared with the default VFS's.
+*/
+#include "../process/support.h"
+
+#include <sys/mman.h>
+
+enum { ROWS = 20000 };
+
+static const char *const ways[] = {
+    "vfs=uring&uring_backend=sync",
+    "vfs=uring&uring_backend=auto",
+    "vfs=uring&uring_backend=uring",
+};
+
+static const char forwards[] = "SELECT count(*), sum(id), sum(k), sum(unicode(pad)) FROM t";
+static const char backwards[] =
+    "SELECT max(id), sum(k) FROM (SELECT id, k, pad FROM t WHERE pad > '' ORDER BY id DESC)";
+static const char by_index[] = "SELECT sum(k), sum(length(pad)) FROM t INDEXED BY tk WHERE k BETWEEN 300 AND 500";
+
+/* Leaves far apart: rows in an order of their own, pages of 1024 bytes, about sixty interior pages. */
+static const char *make(const char *journal) {
+  const char *path = at("cold.db");
+  char text[1024];
+  database_remove(path);
+  sqlite3 *db = db_open(path, default_vfs);
+  snprintf(text, sizeof text,
+           "PRAGMA page_size=1024; PRAGMA journal_mode=%s; PRAGMA synchronous=off; PRAGMA wal_autocheckpoint=0;"
+           "CREATE TABLE t(id INTEGER PRIMARY KEY, k INT, pad); CREATE INDEX tk ON t(k);"
+           "BEGIN; WITH c(i) AS (VALUES(0) UNION ALL SELECT i+1 FROM c WHERE i < %d - 1)"
+           "INSERT INTO t SELECT i * 7919 %% %d, i * 31 %% 1000, printf('%%0300d', i) FROM c; COMMIT",
+           journal, ROWS, ROWS);
+  sql(db, text);
+  db_close(db);
+  return path;
+}
+
+static bool is_cold(const char *path) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  struct stat st;
+  assert_int_equal(fstat(fd, &st), 0);
+  assert_int_equal(fsync(fd), 0);
+  assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+  const size_t pages = ((size_t)st.st_size + 4095) / 4096;
+  unsigned char *resident = malloc(pages);
+  void *memory = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+  assert_true(memory != MAP_FAILED && mincore(memory, (size_t)st.st_size, resident) == 0);
+  size_t left = 0;
+  for (size_t i = 0; i < pages; i++) left += resident[i] & 1;
+  munmap(memory, (size_t)st.st_size);
+  free(resident);
+  close(fd);
+  return left * 50 < pages;
+}
+
+/* For a file that this process has locks on. */
+static void drop_from_cache(const char *path) {
+  char command[PATH_MAX + 64];
+  snprintf(command, sizeof command, "dd if='%s' iflag=nocache count=0 status=none", path);
+  assert_int_equal(system(command), 0);
+}
+
+static sqlite3 *open_way(const char *path, const char *way, long long mmap_size) {
+  char uri[PATH_MAX + 128], text[64];
+  sqlite3 *db;
+  snprintf(uri, sizeof uri, "file:%s?%s", path, way);
+  assert_int_equal(sqlite3_open_v2(uri, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI, NULL), SQLITE_OK);
+  snprintf(text, sizeof text, "PRAGMA cache_size=20; PRAGMA mmap_size=%lld", mmap_size);
+  sql(db, text);
+  return db;
+}
+
+static void check_answer(sqlite3 *db, const char *query, const row_value *expected) {
+  row_value answer;
+  assert_int_equal(sql_rc(db, query, &answer), SQLITE_OK);
+  assert_string_equal(answer.text, expected->text);
+}
+
+static row_value ask_default(const char *path, const char *query) {
+  row_value answer;
+  sqlite3 *db = db_open(path, default_vfs);
+  assert_int_equal(sql_rc(db, query, &answer), SQLITE_OK);
+  db_close(db);
+  return answer;
+}
+
+static void cold_scan(const char *way, const char *query, long long mmap_size) {
+  const char *path = at("cold.db");
+  const row_value expected = ask_default(path, query);
+  if (!is_cold(path)) skip();
+  sqlite3 *db = open_way(path, way, mmap_size);
+  const long long issued = stat_value(db, "readahead_issued"), wasted = stat_value(db, "readahead_wasted");
+  check_answer(db, query, &expected);
+  const long long ahead = stat_value(db, "readahead_issued") - issued,
+                  in_vain = stat_value(db, "readahead_wasted") - wasted;
+  if (ahead < 100 || in_vain * 20 > ahead)
+    fail_msg("%s, mmap_size %lld: %s: %lld pages read ahead, %lld of them for nothing", way, mmap_size, query, ahead,
+             in_vain);
+  db_close(db);
+}
+
+static void test_cold_scans(void **state) {
+  static const char *const journals[] = {"delete", "wal"};
+  (void)state;
+  for (size_t j = 0; j < 2; j++) {
+    (void)make(journals[j]);
+    for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
+      if (strstr(ways[w], "=uring&uring_backend=uring") != NULL && !ring_works) continue;
+      cold_scan(ways[w], forwards, 0);
+      cold_scan(ways[w], backwards, 0);
+    }
+    /* With the ring forced the kernel's own read-around does not get the first go. */
+    if (ring_works) cold_scan(ways[2], forwards, 1 << 30);
+    if (ring_works) cold_scan(ways[2], backwards, 1 << 30);
+    cold_scan(ways[0], forwards, 1 << 20); /* of about eight MiB */
+  }
+}
+
+/* How much of a range is read ahead depends on how fast the device answers; the answer does not. */
+static void test_cold_range(void **state) {
+  (void)state;
+  const char *path = make("delete");
+  const row_value expected = ask_default(path, by_index);
+  for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
+    if (!is_cold(path)) skip();
+    sqlite3 *db = open_way(path, w == 2 && !ring_works ? ways[1] : ways[w], 0);
+    check_answer(db, by_index, &expected);
+    db_close(db);
+  }
+}
+
+static bool is_mapped(const char *path) {
+  char line[PATH_MAX + 256];
+  bool found = false;
+  FILE *maps = fopen("/proc/self/maps", "re");
+  assert_non_null(maps);
+  while (fgets(line, sizeof line, maps) != NULL) found |= strstr(line, path) != NULL && strstr(line, "-shm") == NULL;
+  fclose(maps);
+  return found;
+}
+
+/* SQLite reads nothing through the mapping that is made for this: it is gone before SQLite goes on, and so is its limit. */
+static void test_no_mapping_stays(void **state) {
+  (void)state;
+  const char *path = make("delete");
+  if (!is_cold(path)) skip();
+  sqlite3 *db = open_way(path, ways[0], 0);
+  sqlite3_stmt *stmt;
+  assert_int_equal(sqlite3_prepare_v2(db, "SELECT id, pad FROM t", -1, &stmt, NULL), SQLITE_OK);
+  for (int i = 0; i < ROWS; i++) {
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    if (i % 500 == 0) assert_false(is_mapped(path));
+  }
+  assert_int_equal(sqlite3_finalize(stmt), SQLITE_OK);
+  assert_true(stat_value(db, "readahead_issued") > 0);
+  assert_int_equal(sql(db, "PRAGMA mmap_size"), 0);
+  db_close(db);
+}
+
+/* The file is cut while it is read: an error or a wrong page as with the default VFS, but no SIGBUS. */
+static void test_file_cut_short(void **state) {
+  (void)state;
+#ifdef URINGVFS_VERIFY_READAHEAD
+  skip(); /* that build rightly finds the file changed */
+#endif
+  for (size_t w = 0; w < 2; w++) {
+    const char *path = make("delete");
+    if (!is_cold(path)) skip();
+    sqlite3 *db = open_way(path, ways[w], 0);
+    sqlite3_stmt *stmt;
+    int rc;
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT id, pad FROM t", -1, &stmt, NULL), SQLITE_OK);
+    for (int i = 0; i < 3000; i++) assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    assert_int_equal(truncate(path, 1 << 20), 0);
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+    }
+    assert_true(rc == SQLITE_CORRUPT || rc == SQLITE_IOERR || rc == SQLITE_DONE);
+    sqlite3_finalize(stmt);
+    db_close(db);
+  }
+}
+
+/* What was read in blocks is gone again before the scan comes by, as where memory is short. */
+static void test_blocks_given_up(void **state) {
+  (void)state;
+  const char *path = make("delete");
+  const row_value expected = ask_default(path, "SELECT sum(k) FROM t WHERE pad > ''");
+  if (!is_cold(path)) skip();
+  sqlite3 *db = open_way(path, ways[0], 0);
+  sqlite3_stmt *stmt;
+  long long sum = 0;
+  assert_int_equal(sqlite3_prepare_v2(db, "SELECT k, pad FROM t", -1, &stmt, NULL), SQLITE_OK);
+  for (int i = 0; sqlite3_step(stmt) == SQLITE_ROW; i++) {
+    sum += sqlite3_column_int64(stmt, 0);
+    if (i % 200 == 0) drop_from_cache(path);
+  }
+  assert_int_equal(sqlite3_finalize(stmt), SQLITE_OK);
+  assert_int_equal(sum, expected.number);
+  db_close(db);
+}
+
+/* An application may forbid SQLite all mappings: then nothing can be asked for without a ring, and everything else goes on. */
+static void test_mappings_forbidden(void **state) {
+  (void)state;
+  const char *path = make("delete");
+  const row_value expected = ask_default(path, forwards);
+  if (!is_cold(path)) skip();
+  pid_t child = fork();
+  if (child == 0) {
+    sqlite3 *db = NULL;
+    row_value answer;
+    long long before;
+    char uri[PATH_MAX + 128];
+    snprintf(uri, sizeof uri, "file:%s?%s", path, ways[0]);
+    const bool ok = sqlite3_shutdown() == SQLITE_OK &&
+                    sqlite3_config(SQLITE_CONFIG_MMAP_SIZE, (sqlite3_int64)0, (sqlite3_int64)0) == SQLITE_OK &&
+                    uringvfs_register(0) == SQLITE_OK &&
+                    sqlite3_open_v2(uri, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI, NULL) == SQLITE_OK &&
+                    (before = stat_value(db, "readahead_issued")) >= 0 && sql_rc(db, forwards, &answer) == SQLITE_OK &&
+                    strcmp(answer.text, expected.text) == 0 && stat_value(db, "readahead_issued") == before;
+    _exit(ok ? 0 : 1);
+  }
+  int status;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_int_equal(status, 0);
+}
+
+int main(void) {
+  support_start();
+  if (!vfs_is_uring) return support_end(false);
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_cold_scans),       cmocka_unit_test(test_cold_range),
+      cmocka_unit_test(test_no_mapping_stays), cmocka_unit_test(test_file_cut_short),
+      cmocka_unit_test(test_blocks_given_up),  cmocka_unit_test(test_mappings_forbidden),
+  };
+  return support_end(cmocka_run_group_tests(tests, NULL, NULL) != 0);
+}
