@@ -6,7 +6,7 @@
 ** wal_writer.c   collects the frames of a transaction and hands them over as one group
 ** page_io.c      the runtime operations behind xRead, xWrite and xSync
 ** readahead.c    reading ahead: until when a page may be handed out, and who is asked; readahead.h has its parts:
-**                stream.c row_lookup.c tree_map.c page_batch.c page_buffer.c
+**                stream.c row_lookup.c tree_map.c leaf_blocks.c page_batch.c page_buffer.c page_advice.c
 ** btree_page.c   what the pages of a b-tree say about other pages
 ** wal_index.c    where the wal-index says that a page is
 ** blocks.c       memory of 1 MiB for a transaction

@@ -3,16 +3,20 @@
 **
 ** SQLite reads one page at a time. What it will ask for next is written in the pages it has read: an interior page of a b-tree names
 ** its children in the order of their keys. So interior pages are remembered as they pass by (tree_map.c), and a stream follows each
-** cursor from child to child. Once it has seen two of one parent in a row, the page that is asked for next and does not wait in the buffer
-** is read together with those that come after it, in one batch that is waited for as a whole: two pages more at first, and twice
-** as many each time nearly all of a batch was asked for. Near the end of a parent the batch brings the next interior page along.
-** Where the kernel has the pages in its cache a batch gains nothing: the copying is the price, and it is paid twice. So batches are timed,
-** and after one that came without the device the pages are read one by one until one of them takes long. (Not with
-** uring_backend=uring, where each would be a submission.)
+** cursor from child to child. Once it has seen two of one parent in a row, those that come after it are read ahead: two pages at first, and
+** twice as many each time nearly all of them were asked for. Near the end of a parent the next interior page is brought along.
+**
+** There are two ways (page_batch.c). By a batch through a ring, together with the page that is asked for and waited for as a whole: the pages wait
+** in the buffer. Or by the kernel, which is asked to have them in its cache: they are read one by one later, and SQLite works
+** meanwhile. Scans take the second way, which can also fetch whole blocks of the file that are full of leaves (leaf_blocks.c), and so does
+** everything where there is no ring or SQLite reads through a mapping.
+**
+** Where the kernel has the pages in its cache neither gains anything. So reads are timed, and after one that came without the device the
+** pages are read one by one until one of them takes long. (Not with uring_backend=uring, where each would be a submission.)
 **
 ** Validity. A page read ahead is handed out only while a lock makes it certain that a read from the file would give the same bytes; see
-** is_stable. When that ends, all goes; so does what this connection overwrites or truncates. Nothing is ever in flight between calls, so
-** there is nothing that could arrive later. In WAL mode an unchanged wal-index header proves nothing: a checkpoint changes
+** is_stable. When that ends, all goes; so does what this connection overwrites or truncates. Nothing is ever in flight into our memory between
+** calls, so there is nothing that could arrive later. What the kernel has in its cache is always right. In WAL mode an unchanged wal-index header proves nothing: a checkpoint changes
 ** the database file and leaves both copies of the header as they were.
 **
 ** Of the WAL, only offsets are compared. A frame that SQLite asks for was committed before the read mark was taken and cannot change while it is
