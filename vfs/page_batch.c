@@ -172,11 +172,15 @@ static bool advise_part(uringvfs_file *database, const uringvfs_batch *b, bool w
   return false;
 }
 
+static bool advise_files(uringvfs_file *database, const uringvfs_batch *b) {
+  return advise_part(database, b, false) && (database->wal == NULL || advise_part(database, b, true));
+}
+
 /* Those that were asked for wait in the buffer, without content. */
 static bool advise(uringvfs_file *database, uringvfs_stream *s, const uringvfs_batch *b,
                    const uringvfs_source *wanted) {
   uringvfs_readahead *ra = database->readahead;
-  if (!advise_part(database, b, false) || (database->wal != NULL && !advise_part(database, b, true))) return false;
+  if (!advise_files(database, b)) return false;
   unsigned ahead = 0;
   for (unsigned i = 0; i < b->count; i++) {
     const uringvfs_source *source = &b->sources[i];
@@ -187,7 +191,7 @@ static bool advise(uringvfs_file *database, uringvfs_stream *s, const uringvfs_b
     if (lost) uringvfs__readahead_wasted(ra, 1);
     ahead++;
   }
-  s->read_ahead += ahead - s->used;
+  s->read_ahead = ahead + (s->read_ahead > s->used ? s->read_ahead - s->used : 0);
   s->used = 0;
   count_batch(ra, ahead);
   return true;
@@ -248,7 +252,9 @@ void uringvfs__read_interiors(uringvfs_file *database, const uint32_t *pages, un
     source.stream = URINGVFS_STREAM_ROWS;
     (void)uringvfs__batch_add(database, &b, source);
   }
-  if (b.count > 0) read_all(database, &b);
+  if (b.count == 0) return;
+  if (!uringvfs__reads_take_ring(database, b.count)) (void)advise_files(database, &b);
+  read_all(database, &b);
 }
 
 bool uringvfs__read_hint(uringvfs_file *database, uint32_t pgno, uint8_t *page) {

@@ -34,7 +34,7 @@ enum {
   LEARNED_OF_NOTED = 16, /* one in so many is learned all the same                          */
   CACHED_READ_NS = 8000, /* a page that takes longer came from a device                     */
   FAULTS = 32,           /* of a mapping that are left to the kernel's own read-around      */
-  TIMED_READS = 4        /* of the cached pages one in so many is timed                     */
+  TIMED_READS = 8        /* of the cached pages one in so many is timed                     */
 };
 
 /* ---- counters ---- */
@@ -287,7 +287,7 @@ static int read_alone(uringvfs_file *database, uint32_t pgno, const request *r) 
 /* Reads a page that the kernel was asked for before. */
 static int read_advised(uringvfs_file *database, uint32_t pgno, uringvfs_stream *s, const request *r) {
   bool slow;
-  uringvfs__advise_more(database, s, pgno);
+  if (!s->cached) uringvfs__advise_more(database, s, pgno);
   return read_timed(database, pgno, r, &slow);
 }
 

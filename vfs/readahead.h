@@ -206,8 +206,6 @@ typedef struct uringvfs_stream {
   uringvfs_place place;         /* of the page asked for last                              */
   uringvfs_direction direction; /* URINGVFS_NOWHERE: unused                                */
   unsigned run;                 /* pages in a row                                          */
-  unsigned nodes;               /* interior pages whose children it went through           */
-  bool entered;                 /* it has just come to the children of another one         */
   uint32_t next;                /* page to be asked for, 0: not known                      */
   uint32_t learned;             /* the map's count when that was found out                 */
   uint32_t stamp;               /* when it last moved                                      */
@@ -241,6 +239,7 @@ struct uringvfs_readahead {
   uringvfs_stream streams[URINGVFS_STREAMS_ALL];
   uringvfs_row_lookup rows;
   uint32_t clock;
+  unsigned latest; /* stream that moved as expected */
   unsigned faults; /* pages of scans that came from the device when SQLite touched their mapping */
   unsigned caution;
   unsigned issued, used, wasted, batches, deepest; /* not yet in the totals */
