@@ -423,6 +423,16 @@ static void feed_page(const tree *t, unsigned level, unsigned i) {
   feed(number_of(t, level, i), false);
 }
 
+/* A leaf says how far above it the pages are that are known to lead to it. */
+static void see_leaf(uint32_t pgno) {
+  uringvfs_place place;
+  uringvfs__tree_leaf_seen(w.map, pgno);
+  if (!find(pgno, &place)) return;
+  const uringvfs_tree_node *n = &w.map->nodes[place.node];
+  for (unsigned level = 1; n != NULL; n = n->parent != 0 ? node_with(n->parent) : NULL, level++)
+    FUZZ_CHECK(n->level == level, "page %u is on level %u, taken for %u", n->pgno, level, n->level);
+}
+
 /* Interior pages level by level or the other way round, but for some; and leaves. */
 static void feed_tree(const tree *t) {
   const uint8_t order = fuzz_byte(&w.in), left_out = fuzz_byte(&w.in), seen = fuzz_byte(&w.in);
@@ -433,7 +443,7 @@ static void feed_tree(const tree *t) {
         feed_page(t, level, order & 2 ? pages - 1 - i : i);
   }
   for (unsigned i = 0; i < width(t, t->depth); i += seen + 1u) {
-    uringvfs__tree_leaf_seen(w.map, number_of(t, t->depth, i));
+    see_leaf(number_of(t, t->depth, i));
   }
   check_map();
 }

@@ -81,6 +81,7 @@ plant pages position-believed tree_map.c 's/return place->position < n->count &&
 plant pages stale-place tree_map.c 's/^  if \(place->position >= n->count\) return 0;.*$//'
 plant pages climbs-for-ever tree_map.c 's/depth == DEEPEST \|\| //'
 plant pages level-for-ever tree_map.c 's/level = 1; level < DEEPEST && n != NULL/level = 1; n != NULL/'
+plant pages level-guessed tree_map.c 's/level < DEEPEST && n != NULL; level/level < DEEPEST \&\& n != NULL \&\& n->level != level; level/'
 plant pages root-for-ever tree_map.c 's/depth < DEEPEST && n->parent/n->parent/'
 plant pages back-to-the-first tree_map.c 's/direction > 0 \? 0 : sibling->count - 1/0/'
 plant pages key-itself tree_map.c 's/n->keys\[middle\] < rowid/n->keys[middle] <= rowid/'

@@ -247,7 +247,9 @@ PAGES = {
                      page_step("step_made", number(5), recipe(INDEX, 20, 11, 1)) + page_step("step_walk", 3, number(59)) + page_step("step_walk", 1, number(20)) +
                      page_step("step_made", number(5), recipe(TABLE, 3, 40, 2)) + page_step("step_walk", 3, number(20)) + page_step("step_walk", 1, number(20)) + page_step("step_made", number(5), recipe(TABLE, 6, 40, 1)) +
                      page_step("step_clear") +
-                     page_step("step_walk", 3, number(0)) + page_step("step_made", number(5), recipe(INDEX, 2, 40, 2))),
+                     page_step("step_walk", 3, number(0)) + page_step("step_made", number(5), recipe(INDEX, 2, 40, 2)) +
+                     page_step("step_made", number(42), recipe(INDEX, 0, 90, 2)) + page_step("step_made", number(5), recipe(INDEX, 1, 40, 1)) +
+                     page_step("step_walk", 2, number(90)) + page_step("step_pieces", number(7), 0)),
     "full": b"\x80" + page_step("step_many", number(2), word(560), word(1), recipe(TABLE, 3, 600, 1, 5, 5)) + page_step("step_trim") + ASK +
             page_step("step_many", number(2), word(40), word(256), recipe(INDEX, 60, 300, 3)) + page_step("step_trim"),
     "budget": bytes((135,)) + page_step("step_many", number(2), word(9), word(1), recipe(TABLE, 30000, 12, 1, 0, 2)) + page_step("step_trim"),
