@@ -139,7 +139,7 @@ void uringvfs__tree_leaf_seen(uringvfs_tree_map *map, uint32_t pgno) {
   uringvfs_place place;
   if (!uringvfs__tree_find(map, pgno, &place)) return;
   uringvfs_tree_node *n = &map->nodes[place.node];
-  for (uint8_t level = 1; level < DEEPEST && n != NULL && n->level != level; level++) {
+  for (uint8_t level = 1; level < DEEPEST && n != NULL; level++) { /* above one that is right may be a guess */
     n->level = level;
     n = n->parent != 0 ? node_of(map, n->parent) : NULL;
   }

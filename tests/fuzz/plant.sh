@@ -19,11 +19,11 @@ plant() {
   chosen "$name" && edited "$name" "$file" "$4" || return 0
   linked "$name" "$file" "$build/fuzz/tests/fuzz/fuzz_$target.o" "$build"/fuzz/tests/fuzz/support_*.o
   mkdir -p "$dir/corpus"
-  "$dir/program" -max_total_time="${PLANT_SECONDS:-120}" -max_len=1024 -artifact_prefix="$dir/" "$dir/corpus" "${seeds[@]}" \
+  "$dir/program" -max_total_time="${PLANT_SECONDS:-120}" -max_len=1024 -timeout=10 -artifact_prefix="$dir/" "$dir/corpus" "${seeds[@]}" \
     >"$dir/log" 2>&1 || code=$?
-  if [ "$code" != 0 ] && ls "$dir"/crash-* >/dev/null 2>&1; then
+  if [ "$code" != 0 ] && ls "$dir" | grep -qE '^(crash|leak|timeout)-'; then
     printf 'found   %-8s %-24s %s: %s\n' "$target" "$name" "$(sed -nE 's/^#([0-9]+).*/after \1 inputs/p' "$dir/log" | tail -n 1 | grep . || echo 'by a seed')" \
-      "$(grep -a -m 1 -oE '^DIFFERENCE.*|AddressSanitizer: [A-Za-z-]+|runtime error.*|uringvfs: .* is stale' "$dir/log" | cut -c 1-110)"
+      "$(grep -a -m 1 -oE '^DIFFERENCE.*|AddressSanitizer: [A-Za-z-]+|LeakSanitizer: [a-z ]+|libFuzzer: timeout|runtime error.*|uringvfs: .* is stale' "$dir/log" | cut -c 1-110)"
   else
     was_missed "$dir/log" "$target $name: exit code $code"
   fi
@@ -54,5 +54,50 @@ plant calls page-kept-after-write readahead.c '/^void uringvfs__readahead_writte
 plant calls page-kept-after-cut file.c 's/^( *)if \(database != NULL\) uringvfs__readahead_drop\(database\);$//'
 plant calls cell-count-unchecked btree_page.c 's/return c->pointers \+ 2 \* c->count <= c->usable;/return true;/'
 plant calls cell-offset-unchecked btree_page.c 's/ && offset \+ least <= c->usable//'
+
+plant pages size-unchecked btree_page.c 's/ \|\| \(page_size & \(page_size - 1\)\) != 0//'
+plant pages header-short btree_page.c 's/amount < HEADER_BYTES \|\| //'
+plant pages page-1-like-others btree_page.c 's/^  const uint32_t start = pgno == 1 \? HEADER_BYTES : 0;/  const uint32_t start = 0;/'
+plant pages pointers-unchecked btree_page.c 's/return c->pointers \+ 2 \* c->count <= c->usable;/return true;/'
+plant pages cell-end-unchecked btree_page.c 's/ && offset \+ least <= c->usable//'
+plant pages cell-in-pointers btree_page.c 's/offset >= c->pointers \+ 2 \* c->count && //'
+plant pages varint-unbounded btree_page.c 's/i < 9 && p \+ i < end/i < 9/'
+plant pages ninth-byte btree_page.c 's/\*value = v << 8 \| p\[8\];/*value = v << 7 | (p[8] \& 0x7f);/'
+plant pages rowid-unsigned btree_page.c 's/\*p & 0x80 \? UINT64_MAX : 0/0/'
+plant pages overflow-ignored btree_page.c 's/payload > \(c->usable - 12\) \* 64 \/ 255 - 23 \|\| //'
+plant pages payload-unchecked btree_page.c 's/ \|\| payload > \(uint64_t\)\(limit - cell - n\)//'
+plant pages record-unchecked btree_page.c 's/header_bytes > \(uint64_t\)\(end - p\) \|\| //'
+plant pages body-unchecked btree_page.c 's/ \|\| end - body < bytes\[type\]//'
+
+plant pages left-in-chain tree_map.c 's/^  \*link = n->next;$//'
+plant pages chain-cut tree_map.c 's/^  fresh\.next = \*head;$//'
+plant pages total-grows tree_map.c 's/^  map->total -= n->count;$//'
+plant pages budget-ignored tree_map.c 's/^  while \(map->total > 0 && map->total \+ count > CHILDREN_MOST\).*$//'
+plant pages learned-twice tree_map.c '/^bool uringvfs__tree_learn/,/^}/s/^    forget\(map, n\);$//'
+plant pages keys-kept tree_map.c 's/^  free\(n->keys\);$//'
+plant pages change-not-seen tree_map.c 's/return n->count == cells->count \+ 1 && /return /'
+plant pages place-believed tree_map.c 's/ && n->children\[place->position\] == pgno;/;/'
+plant pages position-believed tree_map.c 's/return place->position < n->count && /return n->children != NULL \&\& /'
+plant pages stale-place tree_map.c 's/^  if \(place->position >= n->count\) return 0;.*$//'
+plant pages climbs-for-ever tree_map.c 's/depth == DEEPEST \|\| //'
+plant pages level-for-ever tree_map.c 's/level = 1; level < DEEPEST && n != NULL/level = 1; n != NULL/'
+plant pages level-guessed tree_map.c 's/level < DEEPEST && n != NULL; level/level < DEEPEST \&\& n != NULL \&\& n->level != level; level/'
+plant pages root-for-ever tree_map.c 's/depth < DEEPEST && n->parent/n->parent/'
+plant pages back-to-the-first tree_map.c 's/direction > 0 \? 0 : sibling->count - 1/0/'
+plant pages key-itself tree_map.c 's/n->keys\[middle\] < rowid/n->keys[middle] <= rowid/'
+plant pages level-not-asked tree_map.c 's/if \(n->level <= 1\) return n->level == 1 \? child : 0;/if (n->level <= 1) return child;/'
+plant pages index-has-rows tree_map.c 's/return n->keys != NULL \? n->pgno : 0;/return n->pgno;/'
+plant pages trim-forgotten tree_map.c 's/while \(map->total > CHILDREN_IDLE\)/if (map->total > CHILDREN_IDLE)/'
+
+plant walindex short-region wal_index.c 's/ \|\| database->regions\[i\]\.size < REGION_WORDS \* 4//'
+plant walindex region-beyond wal_index.c 's/i >= database->region_count \|\| //'
+plant walindex entry-believed wal_index.c 's/entry <= most && //'
+plant walindex probes-for-ever wal_index.c 's/probes < HASH_SLOTS; probes\+\+, /;/'
+plant walindex number-not-compared wal_index.c 's/ && word\(region, numbers \+ entry - 1\) == pgno//'
+plant walindex first-found wal_index.c 's/entry > found/found == 0/'
+plant walindex before-snapshot wal_index.c 's/ \|\| before \+ entry < snapshot->first//'
+plant walindex region-off-by-one wal_index.c 's/\(snapshot->last - PAGES_FIRST - 1\) \/ PAGES/(snapshot->last - PAGES_FIRST) \/ PAGES/'
+plant walindex any-offset wal_index.c 's/^  if \(behind % frame_bytes != 0\) return 0;$//'
+plant walindex mark-0 wal_index.c 's/ \|\| mark <= 0\)/ || mark < 0)/'
 
 verdict

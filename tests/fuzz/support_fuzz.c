@@ -94,9 +94,13 @@ static bool rings_available(void) {
   return available;
 }
 
-void fuzz_start(void) {
+void fuzz_start_tracing(void) {
   const char *trace = getenv("FUZZ_TRACE");
   fuzz_tracing = trace != NULL && trace[0] == '1';
+}
+
+void fuzz_start(void) {
+  fuzz_start_tracing();
   sqlite3_config(SQLITE_CONFIG_LOG, log_line, NULL);
   sqlite3_initialize();
   fuzz_vfs[SIDE_DEFAULT] = sqlite3_vfs_find(NULL)->zName;
