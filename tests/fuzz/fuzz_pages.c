@@ -4,7 +4,7 @@
 ** The input is a list of steps: pages of its own bytes or made by a recipe, which are taken apart and learned, and questions to the map.
 ** Checked after each: what the parser says of a well-formed cell is what the plain reader of support_pages.h says, and of any page
 ** nothing is read beyond its usable bytes (the copy it sees ends there); the map holds what it has learned, and its lists, its counts and its
-** budget are right; an answer is a page that a remembered page names, and a place never leaves its node. step_tree makes a
+** budget are right; blocks of leaves are those of a plain list; an answer is a page that a remembered page names, and a place never leaves its node. step_tree makes a
 ** tree without faults, learns a part of it in any order, and knows what each answer must be if there is one.
 **
 ** These functions are internal to vfs/: there is no public way to ask the map. The static library has them for whoever includes
@@ -327,6 +327,10 @@ static void step_walk(void) {
   } else if (!find(pgno, &place)) {
     return;
   }
+  uint32_t beside[8];
+  const unsigned most = how % 9, n = uringvfs__tree_siblings(w.map, place, how & 2 ? 1 : -1, beside, most);
+  FUZZ_CHECK(n <= most, "%u pages beside one, of %u", n, most);
+  for (unsigned i = 0; i < n; i++) FUZZ_CHECK(beside[i] != 0, "no page beside another");
   for (int steps = 0; steps < 64; steps++)
     if (step_once(&place, how & 2 ? 1 : -1, &interior) == 0) break;
 }
@@ -463,6 +467,19 @@ static void check_neighbour(const tree *t, unsigned level, unsigned i, int direc
   FUZZ_CHECK(is_beside, "level %u: page %u is wanted after number %u", level, interior, i);
 }
 
+/* The pages beside the one above leaf i. */
+static void check_siblings(const tree *t, unsigned i, int direction) {
+  uringvfs_place place;
+  uint32_t beside[4];
+  if (!find(number_of(t, t->depth, i), &place)) return;
+  const unsigned n = uringvfs__tree_siblings(w.map, place, direction, beside, 4), level = t->depth - 1;
+  for (unsigned k = 0; k < n; k++) {
+    const unsigned number = i / t->fanout + (k + 1) * (unsigned)direction;
+    FUZZ_CHECK(number < width(t, level) && beside[k] == number_of(t, level, number), "page %u beside leaf %u",
+               beside[k], i);
+  }
+}
+
 /* As long as no leaf was seen the level is a guess, and the answer a page further up. */
 static void check_row(const tree *t, unsigned i, int64_t rowid) {
   uint32_t interior;
@@ -498,7 +515,65 @@ static void step_tree(void) {
   for (unsigned i = 0; i < width(&t, t.depth); i += t.fanout / 2) {
     for (int row = 0; row < 10; row += 9) check_row(&t, i, t.first_row + 10 * (int64_t)i + row);
     check_root(&t, i);
+    check_siblings(&t, i, 1);
+    check_siblings(&t, i, -1);
   }
+}
+
+/* ---- step: blocks of leaves ---- */
+
+enum { BLOCK_PAGES_MOST = 3000 };
+
+typedef struct plain_blocks {
+  unsigned pages, per_block;
+  bool wanted[BLOCK_PAGES_MOST], asked[BLOCK_PAGES_MOST]; /* by number - 1 */
+} plain_blocks;
+
+static bool is_dense(const plain_blocks *plain, uint32_t pgno) {
+  unsigned wanted = 0;
+  for (unsigned i = (pgno - 1) / plain->per_block * plain->per_block, n = 0; n < plain->per_block; i++, n++)
+    wanted += i < plain->pages && plain->wanted[i];
+  return wanted * 3 >= plain->per_block;
+}
+
+static void ask_for_block(uringvfs_leaf_blocks *blocks, plain_blocks *plain, uint32_t pgno) {
+  const bool inside = pgno != 0 && pgno <= plain->pages;
+  FUZZ_CHECK(uringvfs__blocks_asked(blocks, pgno) == (inside && plain->asked[pgno - 1]), "page %u: asked", pgno);
+  FUZZ_CHECK(uringvfs__blocks_dense(blocks, pgno) == (inside && is_dense(plain, pgno)), "page %u: dense", pgno);
+  if (!inside || !uringvfs__blocks_dense(blocks, pgno)) return;
+  uint32_t first = pgno;
+  const uint32_t count = uringvfs__blocks_take(blocks, &first);
+  FUZZ_CHECK(first - 1 == (pgno - 1) / plain->per_block * plain->per_block, "page %u: a block from %u", pgno, first);
+  FUZZ_CHECK(count > 0 && count <= plain->per_block && first + count > pgno && first + count - 1 <= plain->pages,
+             "page %u: %u pages from %u", pgno, count, first);
+  memset(&plain->asked[first - 1], true, count);
+}
+
+static void step_blocks(void) {
+  static plain_blocks plain;
+  uringvfs_leaf_blocks blocks = {0};
+  uint32_t leaves[64];
+  memset(&plain, 0, sizeof plain);
+  plain.pages = fuzz_word(&w.in) % BLOCK_PAGES_MOST;
+  plain.per_block = 262144 / w.format.page_size < 64 ? 262144 / w.format.page_size : 64;
+  const uint64_t bytes = (uint64_t)plain.pages * w.format.page_size;
+  for (unsigned n = fuzz_byte(&w.in) % 16; n > 0; n--) {
+    const uint32_t first = take_number(), count = fuzz_byte(&w.in) % 64;
+    for (unsigned i = 0; i < count; i++) {
+      leaves[i] = first + i;
+      if (leaves[i] != 0 && leaves[i] <= plain.pages) plain.wanted[leaves[i] - 1] = true;
+    }
+    uringvfs__blocks_want(&blocks, w.format.page_size, bytes, leaves, count);
+    ask_for_block(&blocks, &plain, take_number());
+    ask_for_block(&blocks, &plain, first + count / 2);
+  }
+  spend(100);
+  for (unsigned late = 0; late < 17 + 2 * blocks.blocks; late++) {
+    FUZZ_CHECK(!blocks.useless, "given up after %u late pages, %u blocks", late, blocks.blocks);
+    uringvfs__blocks_late(&blocks);
+    if (blocks.useless) break;
+  }
+  FUZZ_CHECK(blocks.useless && blocks.wanted == NULL && !uringvfs__blocks_asked(&blocks, 1), "not given up");
 }
 
 /* ---- the input ---- */
@@ -506,7 +581,7 @@ static void step_tree(void) {
 /* clang-format off */
 static void (*const steps[])(void) = {
     step_format, step_pieces, step_made, step_many, step_tree, step_walk, step_leaf_seen, step_roots, step_leaf,
-    step_trim, step_clear,
+    step_trim, step_clear, step_blocks,
 };
 /* clang-format on */
 

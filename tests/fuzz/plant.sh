@@ -89,6 +89,12 @@ plant pages level-not-asked tree_map.c 's/if \(n->level <= 1\) return n->level =
 plant pages index-has-rows tree_map.c 's/return n->keys != NULL \? n->pgno : 0;/return n->pgno;/'
 plant pages trim-forgotten tree_map.c 's/while \(map->total > CHILDREN_IDLE\)/if (map->total > CHILDREN_IDLE)/'
 
+plant pages block-beyond leaf_blocks.c 's/return first \+ b->per_block <= b->pages \? b->per_block : b->pages - first;/return b->per_block;/'
+plant pages page-beyond leaf_blocks.c 's/return pgno != 0 && pgno - 1 < b->pages;/return pgno != 0;/'
+plant pages block-of-another leaf_blocks.c 's/\(pgno - 1\) % 64 \/ b->per_block \* b->per_block/(pgno - 1) % 64/'
+plant pages blocks-kept leaf_blocks.c 's/^  free\(b->wanted\);$//'
+plant pages siblings-on-and-on tree_map.c 's/while \(n < most && /while (/'
+
 plant walindex short-region wal_index.c 's/ \|\| database->regions\[i\]\.size < REGION_WORDS \* 4//'
 plant walindex region-beyond wal_index.c 's/i >= database->region_count \|\| //'
 plant walindex entry-believed wal_index.c 's/entry <= most && //'

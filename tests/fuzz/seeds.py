@@ -256,6 +256,8 @@ PAGES = {
     # trees whose answers are known
     "trees": b"\x80" + tree(2, 5, 0, 0, 0) + tree(16, 2, 7, 5, 1, 0, 2, -300) + tree(3, 4, 1000, 255, 2, 6, 1, 77) + tree(8, 3, 2, 3, 3, 2, 9) + page_step("step_trim") +
              tree(17, 2, 0, 64, 0, 0, 255),
+    "blocks": b"\3" + page_step("step_blocks", word(500), 3, number(1), 60, number(10), number(65), 30, number(70), number(481), 63, number(499)) +
+              page_step("step_format", 100, b"SQLite format 3\0\0\1".ljust(100, b"\0")) + page_step("step_blocks", word(9), 2, number(1), 3, number(2), number(7), 40, number(9)),
     "format": b"\0" + page_step("step_format", 0) + page_step("step_format", 99, b"SQLite format 3".ljust(99, b"\0")) +
               b"".join(page_step("step_format", 100, (b"SQLite format 3\0" + size + b"\1\1" + bytes((reserved,))).ljust(100, b"\0"))
                        for size, reserved in ((b"\0\1", 0), (b"\2\0", 32), (b"\2\0", 33), (b"\3\0", 0), (b"\1\0", 0), (b"\x80\0", 255))),
