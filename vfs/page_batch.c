@@ -101,7 +101,7 @@ static void take_in(uringvfs_file *database, const uringvfs_batch *b, const urin
     const uint32_t pgno = came ? uringvfs__page_number(database, source->wal, (int)page_size, source->offset) : 0;
     const bool interior = pgno > 1 && uringvfs__page_kind(page, pgno) == URINGVFS_PAGE_INTERIOR;
     if (interior) uringvfs__readahead_learn(database, pgno, page);
-    if (came && !(interior && source->stream == URINGVFS_STREAM_ROWS))
+    if (came && !(interior && source->stream >= URINGVFS_STREAM_ROWS))
       uringvfs__buffer_fill(&ra->buffer, b->slots[i]);
     else
       uringvfs__buffer_drop(&ra->buffer, b->slots[i]);
@@ -138,8 +138,8 @@ bool uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *s, uint3
   choose_depth(database, s);
   wanted.stream = (uint8_t)(s - ra->streams);
   if (!uringvfs__batch_add(database, &b, wanted) || b.count == 0) return false;
-  if (s == &ra->streams[URINGVFS_STREAM_ROWS])
-    uringvfs__rows_predict(database, pgno, &b);
+  if (s >= &ra->streams[URINGVFS_STREAM_ROWS])
+    uringvfs__rows_predict(database, s, pgno, &b);
   else
     uringvfs__stream_predict(database, s, pgno, &b);
   if (!uringvfs__reads_take_ring(database, b.count)) keep_neighbours(&b, wanted, ra->buffer.page_size);

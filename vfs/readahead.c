@@ -87,6 +87,10 @@ void uringvfs__readahead_drop(uringvfs_file *database) {
   publish(ra);
 }
 
+static void end_rows(uringvfs_readahead *ra) {
+  for (int i = 0; i < URINGVFS_ROW_LOOKUPS; i++) uringvfs__rows_end(&ra->rows[i]);
+}
+
 void uringvfs__readahead_locks_changed(uringvfs_file *database) {
   const bool stable = is_stable(database);
   if (stable == database->stable) return;
@@ -98,7 +102,7 @@ void uringvfs__readahead_locks_changed(uringvfs_file *database) {
     uringvfs__tree_trim(&ra->map);
   }
   memset(ra->streams, 0, sizeof ra->streams);
-  uringvfs__rows_end(&ra->rows);
+  end_rows(ra);
   if (stable) uringvfs__wal_index_snapshot(database, database->read_mark, &ra->wal_frames);
 }
 
@@ -120,7 +124,7 @@ void uringvfs__readahead_written(uringvfs_file *database, bool wal, int64_t offs
 void uringvfs__readahead_close(uringvfs_file *database) {
   if (database->readahead == NULL) return;
   uringvfs__readahead_drop(database);
-  uringvfs__rows_end(&database->readahead->rows);
+  end_rows(database->readahead);
   uringvfs__tree_clear(&database->readahead->map);
   free(database->readahead);
   database->readahead = NULL;
@@ -169,15 +173,14 @@ static void seen(uringvfs_file *database, uint32_t pgno, const uint8_t *page, ui
     database->format = format;
     if (format.page_size != amount) return;
   }
-  switch (uringvfs__page_kind(page, pgno)) {
+  const uringvfs_page_kind kind = uringvfs__page_kind(page, pgno);
+  switch (kind) {
   case URINGVFS_PAGE_INTERIOR: note(database, pgno, page); break;
   case URINGVFS_PAGE_LEAF_TABLE:
-    if (database->readahead != NULL) uringvfs__tree_leaf_seen(&database->readahead->map, pgno);
-    break;
   case URINGVFS_PAGE_LEAF_INDEX:
     if (database->readahead == NULL) break;
     uringvfs__tree_leaf_seen(&database->readahead->map, pgno);
-    uringvfs__rows_index_leaf(database, pgno, page);
+    uringvfs__rows_leaf(database, pgno, page, kind == URINGVFS_PAGE_LEAF_TABLE);
     break;
   case URINGVFS_PAGE_OTHER: break;
   }
@@ -232,13 +235,23 @@ static int read_cached(uringvfs_stream *s, uringvfs_file *file, void *data, int 
   return rc;
 }
 
-/* Reads a page alone, and tells the row look-up if it came from the device. */
+/* Reads a page alone, and tells the row look-ups if it came from the device. While the kernel has the pages, few are timed. */
 static int read_alone(uringvfs_file *database, uringvfs_file *file, void *data, int amount, sqlite3_int64 offset) {
-  uringvfs_row_lookup *rows = &database->readahead->rows;
-  if (!uringvfs__rows_are_waiting(rows)) return uringvfs__read(file, data, amount, offset);
-  const uint64_t start_ns = rt_now_ns();
+  uringvfs_readahead *ra = database->readahead;
+  const bool waiting[] = {uringvfs__rows_are_waiting(&ra->rows[0]), uringvfs__rows_are_waiting(&ra->rows[1])};
+  const bool timed = uringvfs__cache_matters(database);
+  if ((!waiting[0] && !waiting[1]) || (timed && ra->untimed > 0)) {
+    if (ra->untimed > 0) ra->untimed--;
+    return uringvfs__read(file, data, amount, offset);
+  }
+  const uint64_t start_ns = timed ? rt_now_ns() : 0;
   int rc = uringvfs__read(file, data, amount, offset);
-  if (!uringvfs__cache_matters(database) || rt_now_ns() - start_ns > CACHED_READ_NS) uringvfs__rows_slow_follower(rows);
+  if (timed && rt_now_ns() - start_ns < CACHED_READ_NS) {
+    ra->untimed = TIMED_READS - 1;
+    return rc;
+  }
+  for (int i = 0; i < URINGVFS_ROW_LOOKUPS; i++)
+    if (waiting[i]) uringvfs__rows_slow_follower(&ra->rows[i]);
   return rc;
 }
 
@@ -246,16 +259,19 @@ static int read_page(uringvfs_file *database, uint32_t pgno, uringvfs_file *file
                      sqlite3_int64 offset) {
   uringvfs_readahead *ra = database->readahead;
   const uringvfs_source wanted = {.wal = file != database, .offset = (uint64_t)offset};
-  uringvfs_stream *s = uringvfs__stream_of(database, pgno);
+  uringvfs_stream *s = uringvfs__stream_of(database, pgno), *rows = NULL;
   uint8_t number;
-  if (hand_out(database, data, wanted, &number)) {
-    if (number == URINGVFS_STREAM_ROWS) (void)uringvfs__rows_of(database, pgno);
+  const bool waited = hand_out(database, data, wanted, &number);
+  if ((waited ? number >= URINGVFS_STREAM_ROWS : s == NULL) ||
+      uringvfs__rows_are_followed(&ra->rows[URINGVFS_ROWS_OF_TABLE]))
+    rows = uringvfs__rows_of(database, pgno);
+  if (waited) {
     ra->streams[number].used++;
     ra->used++;
     if (ra->caution > 0) ra->caution--;
     return SQLITE_OK;
   }
-  if (s == NULL) s = uringvfs__rows_of(database, pgno);
+  if (rows != NULL && (s == NULL || !rows->cached)) s = rows;
   if (s == NULL) return read_alone(database, file, data, amount, offset);
   if (s->cached) return read_cached(s, file, data, amount, offset);
   if (uringvfs__read_with_next(database, s, pgno, wanted) && hand_out(database, data, wanted, &number))

@@ -63,15 +63,17 @@ typedef struct uringvfs_tree_map {
 
 /* Remembers an interior page with its children. False if it was remembered already, or memory is out. */
 bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_cells *cells);
-bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place);
+/* False: not known, and *place is {0, 0}, which leads nowhere. thoroughly: by looking everywhere in tables with rowids. */
+bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place, bool thoroughly);
 /*
 ** The page after (direction 1) or before (-1) the one at *place, on the same level of the tree, where *place is moved to. 0: there is none, or
 ** it is not known; *interior is then the interior page that would tell, or 0.
 */
 uint32_t uringvfs__tree_step(uringvfs_tree_map *map, uringvfs_place *place, int direction, uint32_t *interior);
+bool uringvfs__tree_is_interior(uringvfs_tree_map *map, uint32_t pgno);
 /* This page is a leaf: that says the levels above it. */
 void uringvfs__tree_leaf_seen(uringvfs_tree_map *map, uint32_t pgno);
-/* The uppermost known interior page above a page of a table with rowids, or 0. thoroughly: by looking everywhere. */
+/* The uppermost known interior page above a page of a table with rowids, or 0. */
 uint32_t uringvfs__tree_root(uringvfs_tree_map *map, uint32_t pgno, bool thoroughly);
 /* Another table's uppermost interior page, above other interior pages: number i of them, 0: there are no more. */
 uint32_t uringvfs__tree_other_root(const uringvfs_tree_map *map, unsigned i);
@@ -141,11 +143,14 @@ static inline bool uringvfs__cache_matters(const uringvfs_file *database) {
 
 /* ---- stream.c: scans ---- */
 
+/* Two leaves are looked at for columns that lead to rows. */
+enum { URINGVFS_ROWS_OF_INDEX, URINGVFS_ROWS_OF_TABLE, URINGVFS_ROW_LOOKUPS, URINGVFS_ROW_COLUMNS = 8 };
+
 enum {
   URINGVFS_STREAMS = 8,
   URINGVFS_STREAM_NUMBERS = URINGVFS_STREAMS, /* pages in the order of their numbers          */
-  URINGVFS_STREAM_ROWS,                       /* the rows that the entries of an index lead to */
-  URINGVFS_STREAMS_ALL,
+  URINGVFS_STREAM_ROWS,                       /* from here on, the rows that a column leads to */
+  URINGVFS_STREAMS_ALL = URINGVFS_STREAM_ROWS + URINGVFS_ROW_LOOKUPS * URINGVFS_ROW_COLUMNS,
 
   URINGVFS_FIRST_DEPTH = 2,  /* pages                                                              */
   URINGVFS_MOST_CAUTION = 4, /* pages in a row more, after read-aheads that nobody wanted           */
@@ -169,19 +174,35 @@ typedef struct uringvfs_stream {
   bool slow;                    /* the one timed last was                                  */
 } uringvfs_stream;
 
-/* ---- row_lookup.c: row look-ups by the entries of an index ---- */
+/* ---- row_lookup.c: row look-ups by the records of a leaf ---- */
 
-typedef struct uringvfs_row_lookup {
-  uint32_t leaf;      /* of the index, seen last; 0: none                        */
-  bool known;         /* its entries are in rowids                               */
-  unsigned followers; /* other pages asked for since that came from the device   */
+/* The integers in one column of a leaf's records. */
+typedef struct uringvfs_row_column {
+  uint8_t number; /* as in uringvfs_integers                                 */
+  bool certain;   /* these are rowids                                        */
   int64_t *rowids;
   unsigned count;
-  int next;                     /* the entry whose row is expected                         */
-  uringvfs_direction direction; /* URINGVFS_NOWHERE before two rows were found */
-  uint32_t root;                /* of the table                                            */
-  unsigned hits, misses;
-  unsigned doubt; /* followers more before the next leaf is taken apart */
+  int next;                     /* the record whose row is expected                           */
+  uringvfs_direction direction; /* URINGVFS_NOWHERE before two rows were found                */
+  uint32_t root;                /* of the table where the rows are                            */
+  uint32_t page;                /* of the row found last                                      */
+  unsigned hits;                /* rows found,                                                */
+  unsigned passed;              /* pages passed by in between,                                */
+  unsigned misses;              /* and leaves asked for since that belong to no record        */
+} uringvfs_row_column;
+
+/* The leaf seen last whose records may name rows. */
+typedef struct uringvfs_row_lookup {
+  uint32_t leaf;        /* 0: none                                                    */
+  uringvfs_place place; /* of a table's leaf, {0, 0}: not known                       */
+  bool known;           /* the columns are its own                                    */
+  unsigned searches;    /* made in tables since then                                  */
+  unsigned followers;   /* other pages asked for since that came from the device      */
+  unsigned doubt;       /* followers more before the next leaf is taken apart         */
+  uint32_t root;        /* of the table found last                                    */
+  int64_t *memory;      /* of the columns                                             */
+  unsigned columns_used;
+  uringvfs_row_column columns[URINGVFS_ROW_COLUMNS];
 } uringvfs_row_lookup;
 
 struct uringvfs_readahead {
@@ -189,7 +210,10 @@ struct uringvfs_readahead {
   uringvfs_page_buffer buffer;
   uringvfs_wal_snapshot wal_frames;
   uringvfs_stream streams[URINGVFS_STREAMS_ALL];
-  uringvfs_row_lookup rows;
+  uringvfs_row_lookup rows[URINGVFS_ROW_LOOKUPS];
+  uint32_t row_page; /* that uringvfs__rows_of was asked for last    */
+  bool row_found;    /* it belongs to a record                       */
+  uint8_t untimed;   /* reads alone that need not be timed            */
   uint32_t clock;
   unsigned caution;
   unsigned issued, used, wasted, batches, deepest; /* not yet in the totals */
@@ -203,17 +227,17 @@ struct uringvfs_readahead {
 /* Moves the stream that asked for this page. NULL: there is none, or its evidence is not enough to read ahead. */
 uringvfs_stream *uringvfs__stream_of(uringvfs_file *database, uint32_t pgno);
 
-/* SQLite has read this leaf of an index. */
-void uringvfs__rows_index_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *page);
-/* Is this page the leaf of a row that the index leads to? As uringvfs__stream_of. */
+/* SQLite has read this leaf. */
+void uringvfs__rows_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *page, bool table);
+/* Is this page the leaf of a row that a record leads to? As uringvfs__stream_of. */
 uringvfs_stream *uringvfs__rows_of(uringvfs_file *database, uint32_t pgno);
+/* Is any of its columns known to lead to rows? */
+bool uringvfs__rows_are_followed(const uringvfs_row_lookup *l);
 /* Does it want to know whether the page now asked for comes from the device? And: it did. */
-static inline bool uringvfs__rows_are_waiting(const uringvfs_row_lookup *rows) {
-  return rows->leaf != 0 && !rows->known;
-}
-static inline void uringvfs__rows_slow_follower(uringvfs_row_lookup *rows) { rows->followers++; }
+static inline bool uringvfs__rows_are_waiting(const uringvfs_row_lookup *l) { return l->leaf != 0 && !l->known; }
+static inline void uringvfs__rows_slow_follower(uringvfs_row_lookup *l) { l->followers++; }
 /* The transaction is over. */
-void uringvfs__rows_end(uringvfs_row_lookup *rows);
+void uringvfs__rows_end(uringvfs_row_lookup *l);
 
 /* ---- page_batch.c: reading pages together ---- */
 
@@ -233,7 +257,7 @@ uint32_t uringvfs__page_number(const uringvfs_file *database, bool wal, int amou
 bool uringvfs__batch_add(uringvfs_file *database, uringvfs_batch *b, uringvfs_source source);
 /* Adds what the stream will want after pgno. */
 void uringvfs__stream_predict(uringvfs_file *database, const uringvfs_stream *s, uint32_t pgno, uringvfs_batch *b);
-void uringvfs__rows_predict(uringvfs_file *database, uint32_t pgno, uringvfs_batch *b);
+void uringvfs__rows_predict(uringvfs_file *database, const uringvfs_stream *s, uint32_t pgno, uringvfs_batch *b);
 /* Reads the wanted page together with what the stream will want after it. False: it is not in the buffer after all. */
 bool uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *s, uint32_t pgno, uringvfs_source wanted);
 /* Reads interior pages for the map alone. What turns out to be another page waits in the buffer. */

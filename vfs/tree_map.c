@@ -120,7 +120,7 @@ bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_
   map->learned++;
   for (unsigned i = 0; i < n->count; i++) *slot_of(map, n->children[i]) = (uringvfs_place){number, (uint16_t)i};
   uringvfs_place place;
-  if (uringvfs__tree_find(map, pgno, &place)) {
+  if (uringvfs__tree_find(map, pgno, &place, false)) {
     uringvfs_tree_node *parent = &map->nodes[place.node];
     n->parent = parent->pgno;
     if (parent->level == 0) parent->level = 2; /* at least */
@@ -129,15 +129,32 @@ bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_
   return true;
 }
 
-bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place) {
+/* The first place of a page in a table. */
+static bool search(const uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place) {
+  for (int i = 1; i < URINGVFS_TREE_NODES; i++) {
+    const uringvfs_tree_node *n = &map->nodes[i];
+    for (unsigned k = 0; n->keys != NULL && k < n->count; k++) {
+      if (n->children[k] != pgno) continue;
+      *place = (uringvfs_place){(uint16_t)i, (uint16_t)k};
+      return true;
+    }
+  }
+  return false;
+}
+
+bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place, bool thoroughly) {
   *place = *slot_of(map, pgno);
   const uringvfs_tree_node *n = &map->nodes[place->node];
-  return place->position < n->count && n->children[place->position] == pgno;
+  if (place->position < n->count && n->children[place->position] == pgno) return true;
+  *place = (uringvfs_place){0, 0};
+  return thoroughly && search(map, pgno, place);
 }
+
+bool uringvfs__tree_is_interior(uringvfs_tree_map *map, uint32_t pgno) { return node_of(map, pgno) != NULL; }
 
 void uringvfs__tree_leaf_seen(uringvfs_tree_map *map, uint32_t pgno) {
   uringvfs_place place;
-  if (!uringvfs__tree_find(map, pgno, &place)) return;
+  if (!uringvfs__tree_find(map, pgno, &place, false)) return;
   uringvfs_tree_node *n = &map->nodes[place.node];
   for (uint8_t level = 1; level < DEEPEST && n != NULL && n->level != level; level++) {
     n->level = level;
@@ -188,23 +205,10 @@ uint32_t uringvfs__tree_step(uringvfs_tree_map *map, uringvfs_place *place, int 
 
 /* ---- the leaf of a row ---- */
 
-static const uringvfs_tree_node *search_parent(const uringvfs_tree_map *map, uint32_t pgno) {
-  for (int i = 1; i < URINGVFS_TREE_NODES; i++) {
-    const uringvfs_tree_node *n = &map->nodes[i];
-    for (unsigned k = 0; n->keys != NULL && k < n->count; k++)
-      if (n->children[k] == pgno) return n;
-  }
-  return NULL;
-}
-
 uint32_t uringvfs__tree_root(uringvfs_tree_map *map, uint32_t pgno, bool thoroughly) {
   uringvfs_place place;
-  const uringvfs_tree_node *n = NULL, *parent;
-  if (uringvfs__tree_find(map, pgno, &place))
-    n = &map->nodes[place.node];
-  else if (thoroughly)
-    n = search_parent(map, pgno);
-  if (n == NULL) return 0;
+  if (!uringvfs__tree_find(map, pgno, &place, thoroughly)) return 0;
+  const uringvfs_tree_node *n = &map->nodes[place.node], *parent;
   for (int depth = 0; depth < DEEPEST && n->parent != 0 && (parent = node_of(map, n->parent)) != NULL; depth++)
     n = parent;
   return n->keys != NULL ? n->pgno : 0;
