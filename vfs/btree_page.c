@@ -130,6 +130,20 @@ static bool add_integers(const uint8_t *p, const uint8_t *end, uringvfs_integers
   return is_integer;
 }
 
+bool uringvfs__page_index_key(const uringvfs_cells *c, unsigned i, int64_t *key) {
+  const uint8_t *cell = cell_at(c, i, 7), *limit = c->page + c->usable;
+  uint64_t payload;
+  if (cell == NULL) return false;
+  cell += 4;
+  const unsigned n = get_varint(cell, limit, &payload);
+  if (n == 0) return false;
+  uringvfs_integers found = {.count = 0};
+  (void)add_integers(cell + n, limit, &found); /* the first column is on this page, whatever the length */
+  if (found.count == 0 || found.column[0] != 1) return false;
+  *key = found.value[0];
+  return true;
+}
+
 void uringvfs__page_integers(const uringvfs_cells *c, unsigned i, uringvfs_integers *found) {
   const uint8_t *cell = cell_at(c, i, 3), *limit = c->page + c->usable;
   uint64_t payload, rowid;

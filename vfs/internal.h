@@ -165,6 +165,9 @@ uint32_t uringvfs__page_child(const uringvfs_cells *c, unsigned i);
 /* Of a table's interior page, the largest rowid below child i. */
 int64_t uringvfs__page_key(const uringvfs_cells *c, unsigned i);
 
+/* Of an index's interior page, the integer that the record behind child i begins with; false if it is none. */
+bool uringvfs__page_index_key(const uringvfs_cells *c, unsigned i, int64_t *key);
+
 enum { URINGVFS_INTEGERS_MOST = 16, URINGVFS_COLUMN_ROWID = 0 };
 
 /* What may be a rowid: the integers of a record, with the numbers of their columns, from 1. */

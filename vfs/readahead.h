@@ -41,7 +41,7 @@ typedef struct uringvfs_tree_node {
   uint32_t pgno; /* of the interior page, 0: unused                                         */
   uint32_t count;
   uint32_t *children; /* their page numbers, in the order of the keys                       */
-  int64_t *keys;      /* of a table: the largest rowid below each child but the last; or NULL */
+  int64_t *keys;      /* the largest below each child but the last, see uringvfs__tree_leaf; or NULL */
   uint32_t parent;    /* its page number, 0: not known                                      */
   uint32_t used;      /* the map's clock when it was last of use                            */
   uint16_t asked[2];  /* positions of the children last asked for                           */
@@ -63,7 +63,7 @@ typedef struct uringvfs_tree_map {
 
 /* Remembers an interior page with its children. False if it was remembered already, or memory is out. */
 bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_cells *cells);
-/* False: not known, and *place is {0, 0}, which leads nowhere. thoroughly: by looking everywhere in tables with rowids. */
+/* False: not known, and *place is {0, 0}, which leads nowhere. thoroughly: by looking everywhere that rows can be looked up. */
 bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place, bool thoroughly);
 /*
 ** The page after (direction 1) or before (-1) the one at *place, on the same level of the tree, where *place is moved to. 0: there is none, or
@@ -73,11 +73,14 @@ uint32_t uringvfs__tree_step(uringvfs_tree_map *map, uringvfs_place *place, int 
 bool uringvfs__tree_is_interior(uringvfs_tree_map *map, uint32_t pgno);
 /* This page is a leaf: that says the levels above it. */
 void uringvfs__tree_leaf_seen(uringvfs_tree_map *map, uint32_t pgno);
-/* The uppermost known interior page above a page of a table with rowids, or 0. */
+/* The uppermost known interior page above a page of a table with rowids, or of an index by integers; or 0. */
 uint32_t uringvfs__tree_root(uringvfs_tree_map *map, uint32_t pgno, bool thoroughly);
-/* Another table's uppermost interior page, above other interior pages: number i of them, 0: there are no more. */
+/* Another such tree's uppermost interior page, above other interior pages: number i of them, 0: there are no more. */
 uint32_t uringvfs__tree_other_root(const uringvfs_tree_map *map, unsigned i);
-/* The leaf that holds the row, from a root down. 0: not known; *interior is then the interior page that would tell, or 0. */
+/*
+** The leaf that holds the row of this rowid, from a root down; of an index, the first entry of a key that begins with this integer.
+** 0: not known; *interior is then the interior page that would tell, or 0.
+*/
 uint32_t uringvfs__tree_leaf(uringvfs_tree_map *map, uint32_t root, int64_t rowid, uint32_t *interior);
 /* Keeps what may be kept between transactions. */
 void uringvfs__tree_trim(uringvfs_tree_map *map);
@@ -211,9 +214,9 @@ struct uringvfs_readahead {
   uringvfs_wal_snapshot wal_frames;
   uringvfs_stream streams[URINGVFS_STREAMS_ALL];
   uringvfs_row_lookup rows[URINGVFS_ROW_LOOKUPS];
-  uint32_t row_page; /* that uringvfs__rows_of was asked for last    */
-  bool row_found;    /* it belongs to a record                       */
-  uint8_t untimed;   /* reads alone that need not be timed            */
+  uint32_t row_page;                    /* that uringvfs__rows_of was asked for last    */
+  const uringvfs_row_lookup *row_named; /* whose record names a row on it, NULL: nobody's */
+  uint8_t untimed;                      /* reads alone that need not be timed            */
   uint32_t clock;
   unsigned caution;
   unsigned issued, used, wasted, batches, deepest; /* not yet in the totals */

@@ -3,9 +3,10 @@
 **
 ** SQLite goes through a leaf and looks up a row of another table for each of its records, wherever that row is. The entries of an index end
 ** with the row's rowid; in a join it is some integer column of the outer table, or of an index that is read in its place. Nobody says which
-** column, but the inner table's interior pages say which leaf holds which row. So when a few pages that SQLite asks for turn out to be
-** the leaves of one column's values, in the order of the records, the leaves of the values that follow are read ahead. Several
-** tables may be joined: each column that leads to one has a stream of its own.
+** column, but the inner table's interior pages say which leaf holds which row; those of an index whose keys begin with an integer say it of its
+** entries. So when a few pages that SQLite asks for turn out to be the leaves of one column's values, in the order of the records,
+** the leaves of the values that follow are read ahead. Several tables may be joined: each column that leads to one has a stream of
+** its own.
 **
 ** To take a leaf apart and to find the tables it leads to costs as much as many cached reads. It is done when several other
 ** pages have come from the device since, and later each time it was in vain. Once a column is found, the next leaf is taken apart as it
@@ -25,7 +26,7 @@ enum {
   EVIDENCE = 3,            /* rows found in order that begin a read-ahead                      */
   NEAR_GAP = 4,            /* records in between whose rows SQLite has in its cache, or ...    */
   LARGEST_GAP = 64,        /* ... where no other column explains the page                      */
-  TABLES = 4,              /* that are tried                                                */
+  TREES = 8,               /* that are tried                                                */
   MOST_MISSES = 8,         /* leaves that belong to no record before a column is given up      */
   MOST_HITS = 1024,        /* where counting goes on with half of them: what is older counts less */
   MOST_SEARCHES = 1 << 17, /* for the leaf of a row, before nothing is found in this leaf */
@@ -184,8 +185,9 @@ void uringvfs__rows_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *
   uringvfs_readahead *ra = database->readahead;
   const bool was_asked = ra->row_page == pgno;
   if (was_asked) {
-    if (ra->row_found) return;
-    for (int i = 0; i < URINGVFS_ROW_LOOKUPS; i++)
+    /* A leaf of an index that a join looked up may lead to the rows of its entries. */
+    if (ra->row_named != NULL && (table || ra->row_named == &ra->rows[URINGVFS_ROWS_OF_INDEX])) return;
+    for (int i = 0; i < URINGVFS_ROW_LOOKUPS && ra->row_named == NULL; i++)
       if (ra->rows[i].known) missed(&ra->rows[i]);
   }
   if (table)
@@ -297,7 +299,7 @@ static uringvfs_row_column *begin_anywhere(uringvfs_file *database, uringvfs_row
   uringvfs_tree_map *map = &database->readahead->map;
   const bool first = l->searches == 0;
   const uint32_t latest = l->root;
-  for (int i = -2; i < TABLES; i++) {
+  for (int i = -2; i < TREES; i++) {
     const uint32_t root = i == -2   ? uringvfs__tree_root(map, pgno, first)
                           : i == -1 ? latest
                                     : uringvfs__tree_other_root(map, (unsigned)i);
@@ -353,15 +355,14 @@ static uringvfs_stream *cached_stream(uringvfs_readahead *ra) {
 static uringvfs_stream *rows_of(uringvfs_file *database, uringvfs_row_lookup *l, uint32_t pgno) {
   uringvfs_readahead *ra = database->readahead;
   if (l->leaf == 0 || l->leaf == pgno) return NULL;
-  if (!l->known) {
-    if (l->followers < FOLLOWERS + l->doubt) return NULL;
-    look_for_columns(database, l);
-  }
+  if (!l->known && l->followers < FOLLOWERS + l->doubt) return NULL;
+  if (uringvfs__tree_is_interior(&ra->map, pgno)) return NULL;
+  if (!l->known) look_for_columns(database, l);
   uringvfs_row_column *c = follow(&ra->map, l, pgno, NEAR_GAP);
   if (c == NULL) c = follow(&ra->map, l, pgno, LARGEST_GAP);
   if (c == NULL) c = try_others(database, l, pgno);
   if (c == NULL) return NULL;
-  ra->row_found = true;
+  ra->row_named = l;
   uringvfs_stream *s = stream_of(ra, l, c);
   if (s->depth == 0) s->depth = URINGVFS_FIRST_DEPTH;
   if (!is_found(c) || c->hits < EVIDENCE + ra->caution) return NULL;
@@ -374,12 +375,12 @@ uringvfs_stream *uringvfs__rows_of(uringvfs_file *database, uint32_t pgno) {
   uringvfs_row_lookup *index = &ra->rows[URINGVFS_ROWS_OF_INDEX], *table = &ra->rows[URINGVFS_ROWS_OF_TABLE];
   ra->row_page = 0;
   uringvfs_stream *s = cached_stream(ra);
-  if (s != NULL || uringvfs__tree_is_interior(&ra->map, pgno)) return s;
+  if (s != NULL) return s;
   ra->row_page = pgno;
-  ra->row_found = false;
+  ra->row_named = NULL;
   const bool table_first = uringvfs__rows_are_followed(table);
   s = rows_of(database, table_first ? table : index, pgno);
-  return ra->row_found ? s : rows_of(database, table_first ? index : table, pgno);
+  return ra->row_named != NULL ? s : rows_of(database, table_first ? index : table, pgno);
 }
 
 void uringvfs__rows_predict(uringvfs_file *database, const uringvfs_stream *s, uint32_t pgno, uringvfs_batch *b) {

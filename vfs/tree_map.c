@@ -83,13 +83,26 @@ static bool is_unchanged(const uringvfs_tree_node *n, const uringvfs_cells *cell
          n->children[n->count - 1] == uringvfs__page_child(cells, cells->count);
 }
 
+/* False: an index's keys begin with something else than an integer, or descend. */
+static bool copy_keys(int64_t *keys, const uringvfs_cells *cells) {
+  for (unsigned i = 0; i < cells->count; i++) {
+    if (cells->table)
+      keys[i] = uringvfs__page_key(cells, i);
+    else if (!uringvfs__page_index_key(cells, i, &keys[i]) || (i > 0 && keys[i] < keys[i - 1]))
+      return false;
+  }
+  return true;
+}
+
 static bool copy_cells(uringvfs_tree_node *n, const uringvfs_cells *cells) {
   n->count = cells->count + 1;
   n->children = malloc(n->count * sizeof *n->children);
-  if (cells->table) n->keys = malloc(n->count * sizeof *n->keys);
-  if (n->children == NULL || (cells->table && n->keys == NULL)) return false;
+  n->keys = malloc(n->count * sizeof *n->keys);
+  if (n->children == NULL || n->keys == NULL) return false;
   for (unsigned i = 0; i < n->count; i++) n->children[i] = uringvfs__page_child(cells, i);
-  for (unsigned i = 0; cells->table && i < cells->count; i++) n->keys[i] = uringvfs__page_key(cells, i);
+  if (copy_keys(n->keys, cells)) return true;
+  free(n->keys);
+  n->keys = NULL;
   return true;
 }
 
@@ -129,7 +142,7 @@ bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_
   return true;
 }
 
-/* The first place of a page in a table. */
+/* The first place of a page where rows can be looked up. */
 static bool search(const uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place) {
   for (int i = 1; i < URINGVFS_TREE_NODES; i++) {
     const uringvfs_tree_node *n = &map->nodes[i];
