@@ -169,7 +169,7 @@ static void test_little_is_wasted(void **state) {
 
 /*
 ** The rows of `a` name rows of b and c in an order of their own, beside integers that name none. `wide` has few rows on each page, `few` is
-** a single page, and the rows that `thin` names lie far apart.
+** a single page, and the rows that `thin` names lie far apart. d and e are looked up in by an index that holds all that is wanted.
 */
 static void make_join(const char *path, const char *journal) {
   char text[2048];
@@ -182,6 +182,8 @@ static void make_join(const char *path, const char *journal) {
            "CREATE TABLE wide(x INT, pad, y INT); CREATE TABLE few(y INT, x INT); CREATE TABLE thin(id INTEGER PRIMARY "
            "KEY, x INT);"
            "CREATE TABLE w(name TEXT PRIMARY KEY, x INT) WITHOUT ROWID;"
+           "CREATE TABLE d(k INTEGER PRIMARY KEY, pad) WITHOUT ROWID; CREATE TABLE e(k INT, pad);"
+           "CREATE INDEX ek ON e(k, pad);"
            "BEGIN; WITH s(i) AS (VALUES(0) UNION ALL SELECT i+1 FROM s WHERE i < 9999)"
            "INSERT INTO b SELECT i, zeroblob(800) FROM s;"
            "INSERT INTO c SELECT id, zeroblob(900) FROM b;"
@@ -190,6 +192,7 @@ static void make_join(const char *path, const char *journal) {
            "INSERT INTO wide SELECT x, zeroblob(450), y FROM a WHERE id < 1500;"
            "INSERT INTO few SELECT y, x FROM a WHERE id < 250;"
            "INSERT INTO thin SELECT id * 40, id * 7919 %% 250 * 40 + 1 FROM b WHERE id < 250;"
+           "INSERT INTO d SELECT id, zeroblob(60) FROM b; INSERT INTO e SELECT id, zeroblob(250) FROM b;"
            "INSERT INTO w SELECT note, x FROM a; COMMIT",
            journal);
   sql(db, text);
@@ -209,6 +212,8 @@ static const struct {
     {900, "SELECT sum(length(b.pad)) FROM wide CROSS JOIN b ON b.id = wide.x"},
     {150, "SELECT sum(length(b.pad)) FROM few CROSS JOIN b ON b.id = few.x"},
     {3000, "SELECT sum(length(b.pad)) FROM w CROSS JOIN b ON b.id = w.x"},
+    {3000, "SELECT sum(length(d.pad)) FROM a CROSS JOIN d ON d.k = a.x"},
+    {3000, "SELECT sum(length(e.pad)) FROM a CROSS JOIN e INDEXED BY ek ON e.k = a.x"},
     {150, "SELECT sum(length(b.pad)) FROM thin CROSS JOIN b ON b.id = thin.id"},
     {150, "SELECT sum(length(pad)) FROM b WHERE id IN (SELECT id FROM thin)"},
     {150, "SELECT sum(length(pad)) FROM b WHERE id IN (SELECT x FROM thin)"},
