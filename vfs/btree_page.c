@@ -85,42 +85,84 @@ int64_t uringvfs__page_key(const uringvfs_cells *c, unsigned i) {
   return (int64_t)key;
 }
 
-/* ---- the rowid at the end of an index record ---- */
+/* ---- the integers of a leaf's records ---- */
 
-/* A value of this serial type, at the end of body, as an integer; false if it is none. */
-static bool get_integer(uint64_t type, const uint8_t *body, const uint8_t *end, int64_t *value) {
-  static const uint8_t bytes[] = {0, 1, 2, 3, 4, 6, 8};
+enum { COLUMNS_MOST = 64 /* of a record are looked at */ };
+
+/* Bytes of a value of this serial type. */
+static uint64_t value_bytes(uint64_t type) {
+  static const uint8_t bytes[] = {0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0};
+  return type < sizeof bytes ? bytes[type] : (type - 12) / 2;
+}
+
+/* A value of this serial type, whose bytes begin at p, as an integer; false if it is none. */
+static bool get_integer(uint64_t type, const uint8_t *p, int64_t *value) {
   if (type == 8 || type == 9) {
     *value = (int64_t)type - 8;
     return true;
   }
-  if (type < 1 || type > 6 || end - body < bytes[type]) return false;
-  const uint8_t *p = end - bytes[type];
+  if (type < 1 || type > 6) return false;
   uint64_t v = *p & 0x80 ? UINT64_MAX : 0;
-  while (p < end) v = v << 8 | *p++;
+  for (const uint8_t *end = p + value_bytes(type); p < end; p++) v = v << 8 | *p;
   *value = (int64_t)v;
   return true;
 }
 
-/* The last value of the record from p to `end`. */
-static bool last_integer(const uint8_t *p, const uint8_t *end, int64_t *value) {
-  uint64_t header_bytes, type = 0;
+/* Appends the integers of the record that lies, as far as it is on this page, from p to `end`. True: its last value is one of them. */
+static bool add_integers(const uint8_t *p, const uint8_t *end, uringvfs_integers *found) {
+  uint64_t header_bytes, type;
   unsigned n = get_varint(p, end, &header_bytes);
   if (n == 0 || header_bytes > (uint64_t)(end - p) || header_bytes <= n) return false;
-  const uint8_t *body = p + header_bytes;
-  for (p += n; p < body; p += n) {
-    n = get_varint(p, body, &type);
-    if (n == 0) return false;
+  const uint8_t *const header_end = p + header_bytes, *body = header_end;
+  bool is_integer = false;
+  p += n;
+  for (unsigned column = 1; p < header_end; column++, p += n) {
+    n = get_varint(p, header_end, &type);
+    if (n == 0 || column > COLUMNS_MOST || value_bytes(type) > (uint64_t)(end - body)) return false;
+    int64_t value;
+    is_integer = get_integer(type, body, &value);
+    body += value_bytes(type);
+    if (!is_integer) continue;
+    if (found->count == URINGVFS_INTEGERS_MOST) found->count--; /* the last one may be an index's rowid */
+    found->column[found->count] = (uint8_t)column;
+    found->value[found->count++] = value;
   }
-  return get_integer(type, body, end, value);
+  return is_integer;
 }
 
-bool uringvfs__page_rowid(const uringvfs_cells *c, unsigned i, int64_t *rowid) {
-  const uint8_t *cell = cell_at(c, i, 3), *limit = c->page + c->usable;
+bool uringvfs__page_index_key(const uringvfs_cells *c, unsigned i, int64_t *key) {
+  const uint8_t *cell = cell_at(c, i, 7), *limit = c->page + c->usable;
   uint64_t payload;
   if (cell == NULL) return false;
+  cell += 4;
   const unsigned n = get_varint(cell, limit, &payload);
-  /* A longer one continues on overflow pages (btreeInt.h, "maxLocal"). */
-  if (n == 0 || payload > (c->usable - 12) * 64 / 255 - 23 || payload > (uint64_t)(limit - cell - n)) return false;
-  return last_integer(cell + n, cell + n + payload, rowid);
+  if (n == 0) return false;
+  uringvfs_integers found = {.count = 0};
+  (void)add_integers(cell + n, limit, &found); /* the first column is on this page, whatever the length */
+  if (found.count == 0 || found.column[0] != 1) return false;
+  *key = found.value[0];
+  return true;
+}
+
+void uringvfs__page_integers(const uringvfs_cells *c, unsigned i, uringvfs_integers *found) {
+  const uint8_t *cell = cell_at(c, i, 3), *limit = c->page + c->usable;
+  uint64_t payload, rowid;
+  found->count = 0;
+  if (cell == NULL) return;
+  unsigned n = get_varint(cell, limit, &payload);
+  if (n == 0) return;
+  cell += n;
+  if (c->table) {
+    n = get_varint(cell, limit, &rowid);
+    if (n == 0) return;
+    cell += n;
+    found->column[0] = URINGVFS_COLUMN_ROWID;
+    found->value[found->count++] = (int64_t)rowid;
+  }
+  /* A longer one continues on overflow pages (btreeInt.h, "maxLocal"), with at least so much of it on this page ("minLocal"). */
+  const uint32_t most = c->table ? c->usable - 35 : (c->usable - 12) * 64 / 255 - 23;
+  const uint64_t local = payload <= most ? payload : (c->usable - 12) * 32 / 255 - 23;
+  if (local > (uint64_t)(limit - cell)) return;
+  if (add_integers(cell, cell + local, found) && !c->table && local == payload)
+    found->column[found->count - 1] = URINGVFS_COLUMN_ROWID;
 }

@@ -164,8 +164,24 @@ bool uringvfs__page_cells(const uint8_t *page, uint32_t pgno, const uringvfs_pag
 uint32_t uringvfs__page_child(const uringvfs_cells *c, unsigned i);
 /* Of a table's interior page, the largest rowid below child i. */
 int64_t uringvfs__page_key(const uringvfs_cells *c, unsigned i);
-/* Of a leaf of an index, the integer at the end of record i: the rowid, if the table has any. False: there is none on this page. */
-bool uringvfs__page_rowid(const uringvfs_cells *c, unsigned i, int64_t *rowid);
+
+/* Of an index's interior page, the integer that the record behind child i begins with; false if it is none. */
+bool uringvfs__page_index_key(const uringvfs_cells *c, unsigned i, int64_t *key);
+
+enum { URINGVFS_INTEGERS_MOST = 16, URINGVFS_COLUMN_ROWID = 0 };
+
+/* What may be a rowid: the integers of a record, with the numbers of their columns, from 1. */
+typedef struct uringvfs_integers {
+  unsigned count;
+  uint8_t column[URINGVFS_INTEGERS_MOST];
+  int64_t value[URINGVFS_INTEGERS_MOST];
+} uringvfs_integers;
+
+/*
+** Of a leaf, the integers in record i as far as it is on this page. URINGVFS_COLUMN_ROWID is of a table the row's own rowid, of an index what is at the
+** end of the record: the rowid, if the table has any.
+*/
+void uringvfs__page_integers(const uringvfs_cells *c, unsigned i, uringvfs_integers *found);
 
 /* ---- wal_index.c ---- */
 

@@ -93,7 +93,7 @@ static void take_in(uringvfs_file *database, const uringvfs_batch *b, const urin
     const uint32_t pgno = came ? uringvfs__page_number(database, source->wal, (int)page_size, source->offset) : 0;
     const bool interior = pgno > 1 && uringvfs__page_kind(page, pgno) == URINGVFS_PAGE_INTERIOR;
     if (interior) uringvfs__readahead_learn(database, pgno, page);
-    if (came && !(interior && source->stream == URINGVFS_STREAM_ROWS))
+    if (came && !(interior && source->stream >= URINGVFS_STREAM_ROWS))
       uringvfs__buffer_fill(&ra->buffer, b->slots[i], URINGVFS_SLOT_FILLED);
     else
       uringvfs__buffer_drop(&ra->buffer, b->slots[i]);
@@ -124,8 +124,8 @@ static bool begin(uringvfs_file *database, uringvfs_batch *b) {
 }
 
 static void predict(uringvfs_file *database, const uringvfs_stream *s, uint32_t pgno, uringvfs_batch *b) {
-  if (s == &database->readahead->streams[URINGVFS_STREAM_ROWS])
-    uringvfs__rows_predict(database, pgno, b);
+  if (s >= &database->readahead->streams[URINGVFS_STREAM_ROWS])
+    uringvfs__rows_predict(database, s, pgno, b);
   else
     uringvfs__stream_predict(database, s, pgno, b);
 }

@@ -92,6 +92,10 @@ void uringvfs__readahead_drop(uringvfs_file *database) {
   publish(ra);
 }
 
+static void end_rows(uringvfs_readahead *ra) {
+  for (int i = 0; i < URINGVFS_ROW_LOOKUPS; i++) uringvfs__rows_end(&ra->rows[i]);
+}
+
 void uringvfs__readahead_locks_changed(uringvfs_file *database) {
   const bool stable = is_stable(database);
   if (stable == database->stable) return;
@@ -105,7 +109,7 @@ void uringvfs__readahead_locks_changed(uringvfs_file *database) {
   }
   ra->faults = 0;
   memset(ra->streams, 0, sizeof ra->streams);
-  uringvfs__rows_end(&ra->rows);
+  end_rows(ra);
   if (stable) uringvfs__wal_index_snapshot(database, database->read_mark, &ra->wal_frames);
 }
 
@@ -127,7 +131,7 @@ void uringvfs__readahead_written(uringvfs_file *database, bool wal, int64_t offs
 void uringvfs__readahead_close(uringvfs_file *database) {
   if (database->readahead == NULL) return;
   uringvfs__readahead_drop(database);
-  uringvfs__rows_end(&database->readahead->rows);
+  end_rows(database->readahead);
   uringvfs__blocks_free(&database->readahead->blocks);
   uringvfs__tree_clear(&database->readahead->map);
   free(database->readahead);
@@ -177,15 +181,14 @@ static void seen(uringvfs_file *database, uint32_t pgno, const uint8_t *page, ui
     database->format = format;
     if (format.page_size != amount) return;
   }
-  switch (uringvfs__page_kind(page, pgno)) {
+  const uringvfs_page_kind kind = uringvfs__page_kind(page, pgno);
+  switch (kind) {
   case URINGVFS_PAGE_INTERIOR: note(database, pgno, page); break;
   case URINGVFS_PAGE_LEAF_TABLE:
-    if (database->readahead != NULL) uringvfs__tree_leaf_seen(&database->readahead->map, pgno);
-    break;
   case URINGVFS_PAGE_LEAF_INDEX:
     if (database->readahead == NULL) break;
     uringvfs__tree_leaf_seen(&database->readahead->map, pgno);
-    uringvfs__rows_index_leaf(database, pgno, page);
+    uringvfs__rows_leaf(database, pgno, page, kind == URINGVFS_PAGE_LEAF_TABLE);
     break;
   case URINGVFS_PAGE_OTHER: break;
   }
@@ -207,13 +210,11 @@ static void verify(const uringvfs_file *file, const void *page, uint32_t page_si
 }
 
 /* The slot of the page that is asked for, or -1. The stream that it was read ahead for has used one. */
-static int take(uringvfs_file *database, uint32_t pgno, uringvfs_source wanted) {
+static int take(uringvfs_file *database, uringvfs_source wanted) {
   uringvfs_readahead *ra = database->readahead;
   const int slot = ra->buffer.taken > 0 ? uringvfs__buffer_find(&ra->buffer, wanted.wal, wanted.offset) : -1;
   if (slot < 0) return -1;
-  const uint8_t number = ra->buffer.slots[slot].source.stream;
-  if (number == URINGVFS_STREAM_ROWS) (void)uringvfs__rows_of(database, pgno);
-  ra->streams[number].used++;
+  ra->streams[ra->buffer.slots[slot].source.stream].used++;
   ra->used++;
   if (ra->caution > 0) ra->caution--;
   return slot;
@@ -274,13 +275,23 @@ static int read_cached(uringvfs_file *database, uint32_t pgno, uringvfs_stream *
   return rc;
 }
 
-/* Reads a page alone, and tells the row look-up if it came from the device. */
+/* Reads a page alone, and tells the row look-ups if it came from the device. While the kernel has the pages, few are timed. */
 static int read_alone(uringvfs_file *database, uint32_t pgno, const request *r) {
-  uringvfs_row_lookup *rows = &database->readahead->rows;
+  uringvfs_readahead *ra = database->readahead;
+  const bool waiting[] = {uringvfs__rows_are_waiting(&ra->rows[0]), uringvfs__rows_are_waiting(&ra->rows[1])};
+  const bool timed = uringvfs__cache_matters(database);
   bool slow;
-  if (!uringvfs__rows_are_waiting(rows)) return read_one(r);
+  if ((!waiting[0] && !waiting[1]) || (timed && ra->untimed > 0)) {
+    if (ra->untimed > 0) ra->untimed--;
+    return read_one(r);
+  }
   int rc = read_timed(database, pgno, r, &slow);
-  if (slow || !uringvfs__cache_matters(database)) uringvfs__rows_slow_follower(rows);
+  if (timed && !slow) {
+    ra->untimed = TIMED_READS - 1;
+    return rc;
+  }
+  for (int i = 0; i < URINGVFS_ROW_LOOKUPS; i++)
+    if (waiting[i]) uringvfs__rows_slow_follower(&ra->rows[i]);
   return rc;
 }
 
@@ -327,13 +338,16 @@ static int read_ahead(uringvfs_file *database, uint32_t pgno, uringvfs_stream *s
 static int read_page(uringvfs_file *database, uint32_t pgno, const request *r) {
   uringvfs_readahead *ra = database->readahead;
   const uringvfs_source wanted = {.wal = r->file != database, .offset = (uint64_t)r->offset};
-  uringvfs_stream *s = uringvfs__stream_of(database, pgno);
-  const int slot = take(database, pgno, wanted);
-  if (slot >= 0) {
-    s = &ra->streams[ra->buffer.slots[slot].source.stream];
-    return hand_out(database, r->data, wanted, (unsigned)slot) ? SQLITE_OK : read_advised(database, pgno, s, r);
-  }
-  if (s == NULL) s = uringvfs__rows_of(database, pgno);
+  uringvfs_stream *s = uringvfs__stream_of(database, pgno), *rows = NULL;
+  const int slot = take(database, wanted);
+  uringvfs_stream *waited_for = slot >= 0 ? &ra->streams[ra->buffer.slots[slot].source.stream] : NULL;
+  if ((slot >= 0 ? waited_for >= &ra->streams[URINGVFS_STREAM_ROWS] : s == NULL) ||
+      uringvfs__rows_are_followed(&ra->rows[URINGVFS_ROWS_OF_TABLE]))
+    rows = uringvfs__rows_of(database, pgno);
+  if (slot >= 0)
+    return hand_out(database, r->data, wanted, (unsigned)slot) ? SQLITE_OK
+                                                               : read_advised(database, pgno, waited_for, r);
+  if (rows != NULL && (s == NULL || !rows->cached)) s = rows;
   if (s == NULL) return read_alone(database, pgno, r);
   return s->cached ? read_cached(database, pgno, s, r) : read_ahead(database, pgno, s, r, wanted);
 }

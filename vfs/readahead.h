@@ -41,7 +41,7 @@ typedef struct uringvfs_tree_node {
   uint32_t pgno; /* of the interior page, 0: unused                                         */
   uint32_t count;
   uint32_t *children; /* their page numbers, in the order of the keys                       */
-  int64_t *keys;      /* of a table: the largest rowid below each child but the last; or NULL */
+  int64_t *keys;      /* the largest below each child but the last, see uringvfs__tree_leaf; or NULL */
   uint32_t parent;    /* its page number, 0: not known                                      */
   uint32_t used;      /* the map's clock when it was last of use                            */
   uint16_t asked[2];  /* positions of the children last asked for                           */
@@ -63,7 +63,8 @@ typedef struct uringvfs_tree_map {
 
 /* Remembers an interior page with its children. False if it was remembered already, or memory is out. */
 bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_cells *cells);
-bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place);
+/* False: not known, and *place is {0, 0}, which leads nowhere. thoroughly: by looking everywhere that rows can be looked up. */
+bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place, bool thoroughly);
 /*
 ** The page after (direction 1) or before (-1) the one at *place, on the same level of the tree, where *place is moved to. 0: there is none, or
 ** it is not known; *interior is then the interior page that would tell, or 0.
@@ -74,13 +75,17 @@ unsigned uringvfs__tree_siblings(uringvfs_tree_map *map, uringvfs_place place, i
                                  unsigned most);
 /* The children of an interior page, NULL: it is not known. */
 const uint32_t *uringvfs__tree_children(uringvfs_tree_map *map, uint32_t pgno, unsigned *count);
+bool uringvfs__tree_is_interior(uringvfs_tree_map *map, uint32_t pgno);
 /* This page is a leaf: that says the levels above it. */
 void uringvfs__tree_leaf_seen(uringvfs_tree_map *map, uint32_t pgno);
-/* The uppermost known interior page above a page of a table with rowids, or 0. thoroughly: by looking everywhere. */
+/* The uppermost known interior page above a page of a table with rowids, or of an index by integers; or 0. */
 uint32_t uringvfs__tree_root(uringvfs_tree_map *map, uint32_t pgno, bool thoroughly);
-/* Another table's uppermost interior page, above other interior pages: number i of them, 0: there are no more. */
+/* Another such tree's uppermost interior page, above other interior pages: number i of them, 0: there are no more. */
 uint32_t uringvfs__tree_other_root(const uringvfs_tree_map *map, unsigned i);
-/* The leaf that holds the row, from a root down. 0: not known; *interior is then the interior page that would tell, or 0. */
+/*
+** The leaf that holds the row of this rowid, from a root down; of an index, the first entry of a key that begins with this integer.
+** 0: not known; *interior is then the interior page that would tell, or 0.
+*/
 uint32_t uringvfs__tree_leaf(uringvfs_tree_map *map, uint32_t root, int64_t rowid, uint32_t *interior);
 /* Keeps what may be kept between transactions. */
 void uringvfs__tree_trim(uringvfs_tree_map *map);
@@ -188,11 +193,14 @@ static inline bool uringvfs__cache_matters(const uringvfs_file *database) {
 
 /* ---- stream.c: scans ---- */
 
+/* Two leaves are looked at for columns that lead to rows. */
+enum { URINGVFS_ROWS_OF_INDEX, URINGVFS_ROWS_OF_TABLE, URINGVFS_ROW_LOOKUPS, URINGVFS_ROW_COLUMNS = 8 };
+
 enum {
   URINGVFS_STREAMS = 8,
   URINGVFS_STREAM_NUMBERS = URINGVFS_STREAMS, /* pages in the order of their numbers          */
-  URINGVFS_STREAM_ROWS,                       /* the rows that the entries of an index lead to */
-  URINGVFS_STREAMS_ALL,
+  URINGVFS_STREAM_ROWS,                       /* from here on, the rows that a column leads to */
+  URINGVFS_STREAMS_ALL = URINGVFS_STREAM_ROWS + URINGVFS_ROW_LOOKUPS * URINGVFS_ROW_COLUMNS,
 
   URINGVFS_FIRST_DEPTH = 2,  /* pages                                                              */
   URINGVFS_MOST_CAUTION = 4, /* pages in a row more, after read-aheads that nobody wanted           */
@@ -216,19 +224,35 @@ typedef struct uringvfs_stream {
   bool slow;                    /* the one timed last was                                  */
 } uringvfs_stream;
 
-/* ---- row_lookup.c: row look-ups by the entries of an index ---- */
+/* ---- row_lookup.c: row look-ups by the records of a leaf ---- */
 
-typedef struct uringvfs_row_lookup {
-  uint32_t leaf;      /* of the index, seen last; 0: none                        */
-  bool known;         /* its entries are in rowids                               */
-  unsigned followers; /* other pages asked for since that came from the device   */
+/* The integers in one column of a leaf's records. */
+typedef struct uringvfs_row_column {
+  uint8_t number; /* as in uringvfs_integers                                 */
+  bool certain;   /* these are rowids                                        */
   int64_t *rowids;
   unsigned count;
-  int next;                     /* the entry whose row is expected                         */
-  uringvfs_direction direction; /* URINGVFS_NOWHERE before two rows were found */
-  uint32_t root;                /* of the table                                            */
-  unsigned hits, misses;
-  unsigned doubt; /* followers more before the next leaf is taken apart */
+  int next;                     /* the record whose row is expected                           */
+  uringvfs_direction direction; /* URINGVFS_NOWHERE before two rows were found                */
+  uint32_t root;                /* of the table where the rows are                            */
+  uint32_t page;                /* of the row found last                                      */
+  unsigned hits;                /* rows found,                                                */
+  unsigned passed;              /* pages passed by in between,                                */
+  unsigned misses;              /* and leaves asked for since that belong to no record        */
+} uringvfs_row_column;
+
+/* The leaf seen last whose records may name rows. */
+typedef struct uringvfs_row_lookup {
+  uint32_t leaf;        /* 0: none                                                    */
+  uringvfs_place place; /* of a table's leaf, {0, 0}: not known                       */
+  bool known;           /* the columns are its own                                    */
+  unsigned searches;    /* made in tables since then                                  */
+  unsigned followers;   /* other pages asked for since that came from the device      */
+  unsigned doubt;       /* followers more before the next leaf is taken apart         */
+  uint32_t root;        /* of the table found last                                    */
+  int64_t *memory;      /* of the columns                                             */
+  unsigned columns_used;
+  uringvfs_row_column columns[URINGVFS_ROW_COLUMNS];
 } uringvfs_row_lookup;
 
 struct uringvfs_readahead {
@@ -237,7 +261,10 @@ struct uringvfs_readahead {
   uringvfs_leaf_blocks blocks;
   uringvfs_wal_snapshot wal_frames;
   uringvfs_stream streams[URINGVFS_STREAMS_ALL];
-  uringvfs_row_lookup rows;
+  uringvfs_row_lookup rows[URINGVFS_ROW_LOOKUPS];
+  uint32_t row_page;                    /* that uringvfs__rows_of was asked for last    */
+  const uringvfs_row_lookup *row_named; /* whose record names a row on it, NULL: nobody's */
+  uint8_t untimed;                      /* reads alone that need not be timed            */
   uint32_t clock;
   unsigned latest; /* stream that moved as expected */
   unsigned faults; /* pages of scans that came from the device when SQLite touched their mapping */
@@ -253,17 +280,17 @@ struct uringvfs_readahead {
 /* Moves the stream that asked for this page. NULL: there is none, or its evidence is not enough to read ahead. */
 uringvfs_stream *uringvfs__stream_of(uringvfs_file *database, uint32_t pgno);
 
-/* SQLite has read this leaf of an index. */
-void uringvfs__rows_index_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *page);
-/* Is this page the leaf of a row that the index leads to? As uringvfs__stream_of. */
+/* SQLite has read this leaf. */
+void uringvfs__rows_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *page, bool table);
+/* Is this page the leaf of a row that a record leads to? As uringvfs__stream_of. */
 uringvfs_stream *uringvfs__rows_of(uringvfs_file *database, uint32_t pgno);
+/* Is any of its columns known to lead to rows? */
+bool uringvfs__rows_are_followed(const uringvfs_row_lookup *l);
 /* Does it want to know whether the page now asked for comes from the device? And: it did. */
-static inline bool uringvfs__rows_are_waiting(const uringvfs_row_lookup *rows) {
-  return rows->leaf != 0 && !rows->known;
-}
-static inline void uringvfs__rows_slow_follower(uringvfs_row_lookup *rows) { rows->followers++; }
+static inline bool uringvfs__rows_are_waiting(const uringvfs_row_lookup *l) { return l->leaf != 0 && !l->known; }
+static inline void uringvfs__rows_slow_follower(uringvfs_row_lookup *l) { l->followers++; }
 /* The transaction is over. */
-void uringvfs__rows_end(uringvfs_row_lookup *rows);
+void uringvfs__rows_end(uringvfs_row_lookup *l);
 
 /* ---- page_batch.c: reading pages together ---- */
 
@@ -283,7 +310,7 @@ uint32_t uringvfs__page_number(const uringvfs_file *database, bool wal, int amou
 bool uringvfs__batch_add(uringvfs_file *database, uringvfs_batch *b, uringvfs_source source);
 /* Adds what the stream will want after pgno. */
 void uringvfs__stream_predict(uringvfs_file *database, const uringvfs_stream *s, uint32_t pgno, uringvfs_batch *b);
-void uringvfs__rows_predict(uringvfs_file *database, uint32_t pgno, uringvfs_batch *b);
+void uringvfs__rows_predict(uringvfs_file *database, const uringvfs_stream *s, uint32_t pgno, uringvfs_batch *b);
 /* How a page is got that no batch has brought. */
 typedef enum uringvfs_way {
   URINGVFS_READ_ALONE,  /* nothing else is wanted                                                      */

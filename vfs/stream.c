@@ -154,7 +154,7 @@ uringvfs_stream *uringvfs__stream_of(uringvfs_file *database, uint32_t pgno) {
   uringvfs_stream *numbers = uringvfs__cache_matters(database) ? NULL : stream_of_numbers(ra, pgno);
   uringvfs_stream *s = expected_by(ra, pgno);
   uringvfs_place place;
-  if (s == NULL && uringvfs__tree_find(&ra->map, pgno, &place)) {
+  if (s == NULL && uringvfs__tree_find(&ra->map, pgno, &place, false)) {
     const bool of_leaves = ra->map.nodes[place.node].level <= 1;
     if (of_leaves) s = passed_by(ra, place);
     if (of_leaves && s == NULL) s = begun_by(ra, place);

@@ -83,13 +83,26 @@ static bool is_unchanged(const uringvfs_tree_node *n, const uringvfs_cells *cell
          n->children[n->count - 1] == uringvfs__page_child(cells, cells->count);
 }
 
+/* False: an index's keys begin with something else than an integer, or descend. */
+static bool copy_keys(int64_t *keys, const uringvfs_cells *cells) {
+  for (unsigned i = 0; i < cells->count; i++) {
+    if (cells->table)
+      keys[i] = uringvfs__page_key(cells, i);
+    else if (!uringvfs__page_index_key(cells, i, &keys[i]) || (i > 0 && keys[i] < keys[i - 1]))
+      return false;
+  }
+  return true;
+}
+
 static bool copy_cells(uringvfs_tree_node *n, const uringvfs_cells *cells) {
   n->count = cells->count + 1;
   n->children = malloc(n->count * sizeof *n->children);
-  if (cells->table) n->keys = malloc(n->count * sizeof *n->keys);
-  if (n->children == NULL || (cells->table && n->keys == NULL)) return false;
+  n->keys = malloc(n->count * sizeof *n->keys);
+  if (n->children == NULL || n->keys == NULL) return false;
   for (unsigned i = 0; i < n->count; i++) n->children[i] = uringvfs__page_child(cells, i);
-  for (unsigned i = 0; cells->table && i < cells->count; i++) n->keys[i] = uringvfs__page_key(cells, i);
+  if (copy_keys(n->keys, cells)) return true;
+  free(n->keys);
+  n->keys = NULL;
   return true;
 }
 
@@ -120,7 +133,7 @@ bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_
   map->learned++;
   for (unsigned i = 0; i < n->count; i++) *slot_of(map, n->children[i]) = (uringvfs_place){number, (uint16_t)i};
   uringvfs_place place;
-  if (uringvfs__tree_find(map, pgno, &place)) {
+  if (uringvfs__tree_find(map, pgno, &place, false)) {
     uringvfs_tree_node *parent = &map->nodes[place.node];
     n->parent = parent->pgno;
     if (parent->level == 0) parent->level = 2; /* at least */
@@ -129,15 +142,32 @@ bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_
   return true;
 }
 
-bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place) {
+/* The first place of a page where rows can be looked up. */
+static bool search(const uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place) {
+  for (int i = 1; i < URINGVFS_TREE_NODES; i++) {
+    const uringvfs_tree_node *n = &map->nodes[i];
+    for (unsigned k = 0; n->keys != NULL && k < n->count; k++) {
+      if (n->children[k] != pgno) continue;
+      *place = (uringvfs_place){(uint16_t)i, (uint16_t)k};
+      return true;
+    }
+  }
+  return false;
+}
+
+bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place, bool thoroughly) {
   *place = *slot_of(map, pgno);
   const uringvfs_tree_node *n = &map->nodes[place->node];
-  return place->position < n->count && n->children[place->position] == pgno;
+  if (place->position < n->count && n->children[place->position] == pgno) return true;
+  *place = (uringvfs_place){0, 0};
+  return thoroughly && search(map, pgno, place);
 }
+
+bool uringvfs__tree_is_interior(uringvfs_tree_map *map, uint32_t pgno) { return node_of(map, pgno) != NULL; }
 
 void uringvfs__tree_leaf_seen(uringvfs_tree_map *map, uint32_t pgno) {
   uringvfs_place place;
-  if (!uringvfs__tree_find(map, pgno, &place)) return;
+  if (!uringvfs__tree_find(map, pgno, &place, false)) return;
   uringvfs_tree_node *n = &map->nodes[place.node];
   for (uint8_t level = 1; level < DEEPEST && n != NULL; level++) { /* above one that is right may be a guess */
     n->level = level;
@@ -205,23 +235,10 @@ const uint32_t *uringvfs__tree_children(uringvfs_tree_map *map, uint32_t pgno, u
 
 /* ---- the leaf of a row ---- */
 
-static const uringvfs_tree_node *search_parent(const uringvfs_tree_map *map, uint32_t pgno) {
-  for (int i = 1; i < URINGVFS_TREE_NODES; i++) {
-    const uringvfs_tree_node *n = &map->nodes[i];
-    for (unsigned k = 0; n->keys != NULL && k < n->count; k++)
-      if (n->children[k] == pgno) return n;
-  }
-  return NULL;
-}
-
 uint32_t uringvfs__tree_root(uringvfs_tree_map *map, uint32_t pgno, bool thoroughly) {
   uringvfs_place place;
-  const uringvfs_tree_node *n = NULL, *parent;
-  if (uringvfs__tree_find(map, pgno, &place))
-    n = &map->nodes[place.node];
-  else if (thoroughly)
-    n = search_parent(map, pgno);
-  if (n == NULL) return 0;
+  if (!uringvfs__tree_find(map, pgno, &place, thoroughly)) return 0;
+  const uringvfs_tree_node *n = &map->nodes[place.node], *parent;
   for (int depth = 0; depth < DEEPEST && n->parent != 0 && (parent = node_of(map, n->parent)) != NULL; depth++)
     n = parent;
   return n->keys != NULL ? n->pgno : 0;

@@ -84,7 +84,7 @@ static void check_map(void) {
 
 /* A place that tells where a page is, whatever the map holds. */
 static bool find(uint32_t pgno, uringvfs_place *place) {
-  if (!uringvfs__tree_find(w.map, pgno, place)) return false;
+  if (!uringvfs__tree_find(w.map, pgno, place, false)) return false;
   FUZZ_CHECK(place->node < URINGVFS_TREE_NODES, "page %u is in node %u", pgno, place->node);
   const uringvfs_tree_node *n = &w.map->nodes[place->node];
   FUZZ_CHECK(n->pgno != 0 && place->position < n->count && n->children[place->position] == pgno,
@@ -102,10 +102,26 @@ static unsigned cell_after(unsigned i, unsigned count) {
   return i < count - 1 && next > count - 1 ? count - 1 : next;
 }
 
+/* The rowid among the integers of a record. */
+static bool rowid_of(const uringvfs_cells *cells, unsigned i, int64_t *rowid) {
+  uringvfs_integers found;
+  bool is_there = false;
+  uringvfs__page_integers(cells, i, &found);
+  FUZZ_CHECK(found.count <= URINGVFS_INTEGERS_MOST, "record %u: %u integers", i, found.count);
+  for (unsigned k = 0; k < found.count; k++) {
+    FUZZ_CHECK(found.column[k] <= PLAIN_COLUMNS_MOST, "record %u: column %u", i, found.column[k]);
+    if (found.column[k] != URINGVFS_COLUMN_ROWID) continue;
+    FUZZ_CHECK(!is_there, "record %u has two rowids", i);
+    is_there = true;
+    *rowid = found.value[k];
+  }
+  return is_there;
+}
+
 static void check_leaf_records(const uringvfs_cells *cells, const plain_page *plain) {
   for (unsigned i = 0; i < cells->count; i = cell_after(i, cells->count)) {
     int64_t rowid = 0, expected = 0;
-    const bool found = uringvfs__page_rowid(cells, i, &rowid);
+    const bool found = rowid_of(cells, i, &rowid);
     if (plain->interior || plain->table) continue; /* asked in vain, but it may be */
     const plain_answer answer = plain_last_column(plain, i, &expected);
     if (answer == PLAIN_DAMAGED) continue;
@@ -135,7 +151,9 @@ static void check_learned(uint32_t pgno, const uringvfs_cells *cells, const plai
   const uringvfs_tree_node *n = node_with(pgno);
   uringvfs_place place;
   FUZZ_CHECK(n != NULL && n->count == cells->count + 1, "page %u is not remembered", pgno);
-  FUZZ_CHECK((n->keys != NULL) == plain->table, "page %u of a %s", pgno, plain->table ? "table" : "index");
+  FUZZ_CHECK(n->keys != NULL || !plain->table, "page %u of a table has no keys", pgno);
+  for (unsigned i = 1; !plain->table && n->keys != NULL && i + 1 < n->count; i++)
+    FUZZ_CHECK(n->keys[i - 1] <= n->keys[i], "page %u of an index: key %u descends", pgno, i);
   for (unsigned i = 0; i < n->count; i = cell_after(i, n->count)) {
     int64_t key;
     FUZZ_CHECK(n->children[i] == plain_child(plain, i), "page %u: child %u", pgno, i);

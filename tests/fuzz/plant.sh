@@ -64,10 +64,10 @@ plant pages cell-in-pointers btree_page.c 's/offset >= c->pointers \+ 2 \* c->co
 plant pages varint-unbounded btree_page.c 's/i < 9 && p \+ i < end/i < 9/'
 plant pages ninth-byte btree_page.c 's/\*value = v << 8 \| p\[8\];/*value = v << 7 | (p[8] \& 0x7f);/'
 plant pages rowid-unsigned btree_page.c 's/\*p & 0x80 \? UINT64_MAX : 0/0/'
-plant pages overflow-ignored btree_page.c 's/payload > \(c->usable - 12\) \* 64 \/ 255 - 23 \|\| //'
-plant pages payload-unchecked btree_page.c 's/ \|\| payload > \(uint64_t\)\(limit - cell - n\)//'
+plant pages overflow-ignored btree_page.c 's/payload <= most \? payload : \(c->usable - 12\) \* 32 \/ 255 - 23;/payload;/'
+plant pages payload-unchecked btree_page.c 's/^  if \(local > \(uint64_t\)\(limit - cell\)\) return;$//'
 plant pages record-unchecked btree_page.c 's/header_bytes > \(uint64_t\)\(end - p\) \|\| //'
-plant pages body-unchecked btree_page.c 's/ \|\| end - body < bytes\[type\]//'
+plant pages body-unchecked btree_page.c 's/ \|\| value_bytes\(type\) > \(uint64_t\)\(end - body\)//'
 
 plant pages left-in-chain tree_map.c 's/^  \*link = n->next;$//'
 plant pages chain-cut tree_map.c 's/^  fresh\.next = \*head;$//'

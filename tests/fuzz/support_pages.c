@@ -99,10 +99,11 @@ static plain_answer record_last(const plain_page *p, uint32_t at, uint32_t end, 
   if (!take_varint(p, &at, end, &header_bytes) || header_bytes > end - begin) return PLAIN_DAMAGED;
   const uint32_t body = begin + (uint32_t)header_bytes;
   uint32_t column = body, next = body;
+  unsigned columns = 0;
   bool fits = true;
   if (at >= body) return PLAIN_DAMAGED; /* an index has columns */
   while (at < body) {
-    if (!take_varint(p, &at, body, &type)) return PLAIN_DAMAGED;
+    if (!take_varint(p, &at, body, &type) || ++columns > PLAIN_COLUMNS_MOST) return PLAIN_DAMAGED;
     fits = fits && column_bytes(type) <= end - next;
     column = next;
     if (fits) next += (uint32_t)column_bytes(type);

@@ -33,6 +33,8 @@ uint32_t plain_child(const plain_page *p, unsigned i);
 /* Of an interior page of a table. False: damaged. */
 bool plain_key(const plain_page *p, unsigned i, int64_t *key);
 
+/* Of a record with more columns nothing is said: PLAIN_DAMAGED. */
+enum { PLAIN_COLUMNS_MOST = 64 };
 typedef enum plain_answer { PLAIN_DAMAGED, PLAIN_INTEGER, PLAIN_OTHER } plain_answer;
 /* The last column of a record in a leaf of an index. PLAIN_OTHER: it is no integer on this page. */
 plain_answer plain_last_column(const plain_page *p, unsigned i, int64_t *value);

@@ -21,6 +21,7 @@ static const char *const others[] = {
     "SELECT sum(t.id * w.b) FROM w JOIN t ON t.id = w.b",
     "SELECT count(*) FROM (SELECT id, pad FROM t WHERE id % 2 UNION ALL SELECT id, x FROM o)",
     "SELECT sum(a.id - b.id) FROM t a JOIN t b ON b.id = 2999 - a.id",
+    "SELECT sum(length(a.pad) * b.id) FROM t a CROSS JOIN t b ON b.id = a.k",
     "PRAGMA integrity_check",
     "SELECT sum(length(sql)) FROM sqlite_schema",
 };
@@ -164,6 +165,118 @@ static void test_little_is_wasted(void **state) {
   db_close(db);
 }
 
+/* ---- joins ---- */
+
+/*
+** The rows of `a` name rows of b and c in an order of their own, beside integers that name none. `wide` has few rows on each page, `few` is
+** a single page, and the rows that `thin` names lie far apart. d and e are looked up in by an index that holds all that is wanted.
+*/
+static void make_join(const char *path, const char *journal) {
+  char text[2048];
+  database_remove(path);
+  sqlite3 *db = db_open(path, default_vfs);
+  snprintf(text, sizeof text,
+           "PRAGMA page_size=4096; PRAGMA journal_mode=%s; PRAGMA synchronous=off; PRAGMA wal_autocheckpoint=0;"
+           "CREATE TABLE a(id INTEGER PRIMARY KEY, n INT, note, flag INT, x INT, y INT);"
+           "CREATE TABLE b(id INTEGER PRIMARY KEY, pad); CREATE TABLE c(id INTEGER PRIMARY KEY, pad);"
+           "CREATE TABLE wide(x INT, pad, y INT); CREATE TABLE few(y INT, x INT); CREATE TABLE thin(id INTEGER PRIMARY "
+           "KEY, x INT);"
+           "CREATE TABLE w(name TEXT PRIMARY KEY, x INT) WITHOUT ROWID;"
+           "CREATE TABLE d(k INTEGER PRIMARY KEY, pad) WITHOUT ROWID; CREATE TABLE e(k INT, pad);"
+           "CREATE INDEX ek ON e(k, pad);"
+           "BEGIN; WITH s(i) AS (VALUES(0) UNION ALL SELECT i+1 FROM s WHERE i < 9999)"
+           "INSERT INTO b SELECT i, zeroblob(800) FROM s;"
+           "INSERT INTO c SELECT id, zeroblob(900) FROM b;"
+           "INSERT INTO a SELECT id, id * 17 %% 5000, 'note ' || id, id %% 3, id * 7919 %% 10000, id * 3571 %% 10000 "
+           "FROM b WHERE id < 5000;"
+           "INSERT INTO wide SELECT x, zeroblob(450), y FROM a WHERE id < 1500;"
+           "INSERT INTO few SELECT y, x FROM a WHERE id < 250;"
+           "INSERT INTO thin SELECT id * 40, id * 7919 %% 250 * 40 + 1 FROM b WHERE id < 250;"
+           "INSERT INTO d SELECT id, zeroblob(60) FROM b; INSERT INTO e SELECT id, zeroblob(250) FROM b;"
+           "INSERT INTO w SELECT note, x FROM a; COMMIT",
+           journal);
+  sql(db, text);
+  db_close(db);
+}
+
+/* Each with the pages that must be read ahead at least. */
+static const struct {
+  long long issued;
+  const char *query;
+} joins[] = {
+    {3000, "SELECT count(*), sum(length(b.pad)), sum(a.id * b.id) FROM a CROSS JOIN b ON b.id = a.x"},
+    {3000, "SELECT group_concat(id) FROM (SELECT b.id, b.pad FROM a CROSS JOIN b ON b.id = a.x WHERE length(b.pad) > 1 "
+           "ORDER BY a.id DESC LIMIT 100000)"},
+    {6000,
+     "SELECT sum(length(b.pad)), sum(length(c.pad)) FROM a CROSS JOIN b ON b.id = a.x CROSS JOIN c ON c.id = a.y"},
+    {900, "SELECT sum(length(b.pad)) FROM wide CROSS JOIN b ON b.id = wide.x"},
+    {150, "SELECT sum(length(b.pad)) FROM few CROSS JOIN b ON b.id = few.x"},
+    {3000, "SELECT sum(length(b.pad)) FROM w CROSS JOIN b ON b.id = w.x"},
+    {3000, "SELECT sum(length(d.pad)) FROM a CROSS JOIN d ON d.k = a.x"},
+    {3000, "SELECT sum(length(e.pad)) FROM a CROSS JOIN e INDEXED BY ek ON e.k = a.x"},
+    {150, "SELECT sum(length(b.pad)) FROM thin CROSS JOIN b ON b.id = thin.id"},
+    {150, "SELECT sum(length(pad)) FROM b WHERE id IN (SELECT id FROM thin)"},
+    {150, "SELECT sum(length(pad)) FROM b WHERE id IN (SELECT x FROM thin)"},
+};
+
+static void test_joins(void **state) {
+  static const char *const modes[] = {"delete", "wal"};
+  (void)state;
+  const char *path = at("join.db");
+  for (size_t m = 0; m < 2; m++) {
+    make_join(path, modes[m]);
+    for (size_t i = 0; i < sizeof joins / sizeof *joins; i++) {
+      sqlite3 *a = reader(path, default_vfs), *b = reader(path, uring_vfs());
+      same_answer(a, b, joins[i].query);
+      sql(b, "SELECT count(pad) FROM c"); /* leaves nothing of the outer table in SQLite's cache */
+      if (vfs_is_uring && ring_works) {
+        const effort e = effort_of(b, joins[i].query);
+        if (e.issued < joins[i].issued || e.wasted * 20 > e.issued)
+          fail_msg("%s: %lld of %lld pages read ahead, %lld of them for nothing", joins[i].query, e.issued, e.reads,
+                   e.wasted);
+      }
+      db_close(a);
+      db_close(b);
+    }
+  }
+}
+
+/* A join of which most rows are never looked up: to read them ahead would be in vain. */
+static void test_joins_of_few_rows(void **state) {
+  (void)state;
+  if (!vfs_is_uring || !ring_works) skip();
+  const char *path = at("join.db");
+  make_join(path, "delete");
+  sqlite3 *db = reader(path, uring_vfs());
+  const effort e = effort_of(db, "SELECT sum(length(pad)) FROM a CROSS JOIN b ON b.id = a.x WHERE a.n % 10 = 0");
+  assert_true(e.wasted * 20 <= e.reads);
+  db_close(db);
+}
+
+/* Looking up random rows in one transaction is no join, whatever integers there are. */
+static void test_points_of_one_transaction(void **state) {
+  (void)state;
+  if (!vfs_is_uring || !ring_works) skip();
+  const char *path = at("join.db");
+  make_join(path, "delete");
+  sqlite3 *db = reader(path, uring_vfs());
+  effort all = {0, 0, 0};
+  sql(db, "BEGIN");
+  for (int i = 0; i < 3000; i++) {
+    char query[128];
+    snprintf(query, sizeof query, "SELECT max(pad) FROM %s WHERE rowid = %d", i % 3 ? "b" : "wide",
+             (int)(i * 2654435761u % (i % 3 ? 10000 : 1500)));
+    const effort e = effort_of(db, query);
+    all.issued += e.issued;
+    all.wasted += e.wasted;
+    all.reads += e.reads;
+  }
+  sql(db, "COMMIT");
+  assert_true(all.reads > 2000);
+  if (all.wasted * 100 > all.reads) fail_msg("%lld of %lld pages for nothing", all.wasted, all.reads);
+  db_close(db);
+}
+
 /* ---- never stale ---- */
 
 /* Steps through t and adds up k, calling `between` after every so many rows. */
@@ -294,6 +407,12 @@ static void test_without_locks(void **state) {
 static uint32_t random_state = 1;
 static uint32_t next_random(void) { return random_state = random_state * 1664525u + 1013904223u; }
 
+static void damaged_answer(sqlite3 *db, const char *query, int round) {
+  const int rc = sql_rc(db, query, NULL);
+  if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_CORRUPT && rc != SQLITE_ERROR)
+    fail_msg("round %d, %s: %d (%s)", round, query, rc, sqlite3_errmsg(db));
+}
+
 /*
 ** Nothing hangs, and nothing is read from elsewhere (the sanitizers look). The answers are not compared: SQLite's own for a damaged
 ** page may differ from one reading to the next.
@@ -318,11 +437,8 @@ static void test_damaged_pages(void **state) {
     }
     close(fd);
     sqlite3 *db = reader(damaged, uring_vfs());
-    for (size_t i = 0; i < sizeof scans / sizeof *scans; i++) {
-      const int rc = sql_rc(db, scans[i], NULL);
-      if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_CORRUPT && rc != SQLITE_ERROR)
-        fail_msg("round %d, %s: %d (%s)", round, scans[i], rc, sqlite3_errmsg(db));
-    }
+    for (size_t i = 0; i < sizeof scans / sizeof *scans; i++) damaged_answer(db, scans[i], round);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) damaged_answer(db, others[i], round);
     db_close(db);
   }
 }
@@ -333,6 +449,9 @@ int main(void) {
       cmocka_unit_test(test_every_shape),
       cmocka_unit_test(test_pages_in_the_wal),
       cmocka_unit_test(test_little_is_wasted),
+      cmocka_unit_test(test_joins),
+      cmocka_unit_test(test_joins_of_few_rows),
+      cmocka_unit_test(test_points_of_one_transaction),
       cmocka_unit_test(test_snapshot_beside_writer),
       cmocka_unit_test(test_lock_dropped_and_retaken),
       cmocka_unit_test(test_own_writes),
