@@ -135,11 +135,14 @@ bool uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *s, uint3
   uringvfs_readahead *ra = database->readahead;
   uringvfs_batch b;
   if (!begin(database, &b)) return false;
-  choose_depth(database, s);
+  const bool overflow = s == &ra->streams[URINGVFS_STREAM_OVERFLOW], goes_on = overflow && ra->overflow.link > 0;
+  if (!goes_on) choose_depth(database, s);
   wanted.stream = (uint8_t)(s - ra->streams);
   if (!uringvfs__batch_add(database, &b, wanted) || b.count == 0) return false;
   if (s == &ra->streams[URINGVFS_STREAM_ROWS])
     uringvfs__rows_predict(database, pgno, &b);
+  else if (overflow)
+    uringvfs__overflow_predict(database, &b);
   else
     uringvfs__stream_predict(database, s, pgno, &b);
   if (!uringvfs__reads_take_ring(database, b.count)) keep_neighbours(&b, wanted, ra->buffer.page_size);
@@ -151,8 +154,8 @@ bool uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *s, uint3
   s->cached = uringvfs__cache_matters(database) && ns < (uint64_t)b.count * CACHED_BATCH_NS;
   s->untimed = 0;
   s->slow = false;
-  s->read_ahead = b.count - 1;
-  s->used = 0;
+  if (!goes_on) s->read_ahead = s->used = 0; /* the rounds for the same rows are judged together */
+  s->read_ahead += b.count - 1;
   ra->issued += b.count - 1;
   ra->batches++;
   if (b.count > ra->deepest) ra->deepest = b.count;

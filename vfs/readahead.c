@@ -99,6 +99,7 @@ void uringvfs__readahead_locks_changed(uringvfs_file *database) {
   }
   memset(ra->streams, 0, sizeof ra->streams);
   uringvfs__rows_end(&ra->rows);
+  ra->overflow = (uringvfs_overflow){0};
   if (stable) uringvfs__wal_index_snapshot(database, database->read_mark, &ra->wal_frames);
 }
 
@@ -172,12 +173,15 @@ static void seen(uringvfs_file *database, uint32_t pgno, const uint8_t *page, ui
   switch (uringvfs__page_kind(page, pgno)) {
   case URINGVFS_PAGE_INTERIOR: note(database, pgno, page); break;
   case URINGVFS_PAGE_LEAF_TABLE:
-    if (database->readahead != NULL) uringvfs__tree_leaf_seen(&database->readahead->map, pgno);
+    if (database->readahead == NULL) break;
+    uringvfs__tree_leaf_seen(&database->readahead->map, pgno);
+    uringvfs__overflow_leaf(database, pgno, page);
     break;
   case URINGVFS_PAGE_LEAF_INDEX:
     if (database->readahead == NULL) break;
     uringvfs__tree_leaf_seen(&database->readahead->map, pgno);
     uringvfs__rows_index_leaf(database, pgno, page);
+    uringvfs__overflow_leaf(database, pgno, page);
     break;
   case URINGVFS_PAGE_OTHER: break;
   }
@@ -198,14 +202,15 @@ static void verify(const uringvfs_file *file, const void *page, uint32_t page_si
   free(now);
 }
 
-/* The page leaves the buffer for the caller. */
-static bool hand_out(uringvfs_file *database, void *data, uringvfs_source wanted, uint8_t *wanted_by) {
+/* The page leaves the buffer for the caller, who wants so many bytes of it. */
+static bool hand_out(uringvfs_file *database, void *data, int amount, uringvfs_source wanted, uint8_t *wanted_by) {
   uringvfs_readahead *ra = database->readahead;
   if (ra->buffer.taken == 0) return false;
   const int slot = uringvfs__buffer_find(&ra->buffer, wanted.wal, wanted.offset);
   if (slot < 0) return false;
-  memcpy(data, uringvfs__buffer_page(&ra->buffer, (unsigned)slot), ra->buffer.page_size);
-  verify(wanted.wal ? database->wal : database, data, ra->buffer.page_size, wanted.offset);
+  const uint8_t *page = uringvfs__buffer_page(&ra->buffer, (unsigned)slot);
+  memcpy(data, page, (size_t)amount);
+  verify(wanted.wal ? database->wal : database, page, ra->buffer.page_size, wanted.offset);
   *wanted_by = ra->buffer.slots[slot].source.stream;
   uringvfs__buffer_drop(&ra->buffer, (unsigned)slot);
   return true;
@@ -232,13 +237,18 @@ static int read_cached(uringvfs_stream *s, uringvfs_file *file, void *data, int 
   return rc;
 }
 
-/* Reads a page alone, and tells the row look-up if it came from the device. */
-static int read_alone(uringvfs_file *database, uringvfs_file *file, void *data, int amount, sqlite3_int64 offset) {
-  uringvfs_row_lookup *rows = &database->readahead->rows;
-  if (!uringvfs__rows_are_waiting(rows)) return uringvfs__read(file, data, amount, offset);
+/* Reads a page alone, and tells those who want to know whether it came from the device. */
+static int read_alone(uringvfs_file *database, uint32_t pgno, uringvfs_file *file, void *data, int amount,
+                      sqlite3_int64 offset) {
+  uringvfs_readahead *ra = database->readahead;
+  const bool rows = uringvfs__rows_are_waiting(&ra->rows), overflow = uringvfs__overflow_is_waiting(&ra->overflow);
+  if (!rows && !overflow) return uringvfs__read(file, data, amount, offset);
   const uint64_t start_ns = rt_now_ns();
   int rc = uringvfs__read(file, data, amount, offset);
-  if (!uringvfs__cache_matters(database) || rt_now_ns() - start_ns > CACHED_READ_NS) uringvfs__rows_slow_follower(rows);
+  const bool slow = !uringvfs__cache_matters(database) || rt_now_ns() - start_ns > CACHED_READ_NS;
+  if (rows && slow) uringvfs__rows_slow_follower(&ra->rows);
+  if (rc == SQLITE_OK && overflow)
+    uringvfs__overflow_timed(&ra->overflow, slow, uringvfs__page_kind(data, pgno) != URINGVFS_PAGE_OTHER);
   return rc;
 }
 
@@ -247,31 +257,41 @@ static int read_page(uringvfs_file *database, uint32_t pgno, uringvfs_file *file
   uringvfs_readahead *ra = database->readahead;
   const uringvfs_source wanted = {.wal = file != database, .offset = (uint64_t)offset};
   uringvfs_stream *s = uringvfs__stream_of(database, pgno);
+  const bool overflow = uringvfs__overflow_asked(&ra->overflow, pgno);
   uint8_t number;
-  if (hand_out(database, data, wanted, &number)) {
+  if (hand_out(database, data, amount, wanted, &number)) {
     if (number == URINGVFS_STREAM_ROWS) (void)uringvfs__rows_of(database, pgno);
     ra->streams[number].used++;
     ra->used++;
     if (ra->caution > 0) ra->caution--;
     return SQLITE_OK;
   }
+  if (s == NULL && overflow) s = uringvfs__overflow_of(database);
   if (s == NULL) s = uringvfs__rows_of(database, pgno);
-  if (s == NULL) return read_alone(database, file, data, amount, offset);
+  if (s == NULL) return read_alone(database, pgno, file, data, amount, offset);
   if (s->cached) return read_cached(s, file, data, amount, offset);
-  if (uringvfs__read_with_next(database, s, pgno, wanted) && hand_out(database, data, wanted, &number))
+  if (uringvfs__read_with_next(database, s, pgno, wanted) && hand_out(database, data, amount, wanted, &number))
     return SQLITE_OK;
   return uringvfs__read(file, data, amount, offset);
 }
 
+/* SQLite may read overflow pages past its cache, each no further than it is used (btree.c, accessPayload). */
+static bool is_part_of_overflow(const uringvfs_file *database, int amount, sqlite3_int64 offset) {
+  const uint32_t page_size = database->format.page_size;
+  return page_size != 0 && amount >= 4 && (uint32_t)amount < page_size && offset > 0 && offset % page_size == 0;
+}
+
 int uringvfs__readahead_read(uringvfs_file *database, uringvfs_file *file, void *data, int amount,
                              sqlite3_int64 offset) {
-  const bool wal = file != database;
+  const bool wal = file != database, part = !wal && is_part_of_overflow(database, amount, offset);
   uint32_t pgno = 0;
   if (database->stable && database->options.readahead > 0)
-    pgno = uringvfs__page_number(database, wal, amount, (uint64_t)offset);
+    pgno = uringvfs__page_number(database, wal, part ? (int)database->format.page_size : amount, (uint64_t)offset);
   int rc = pgno != 0 && database->readahead != NULL ? read_page(database, pgno, file, data, amount, offset)
                                                     : uringvfs__read(file, data, amount, offset);
   if (pgno == 0 && offset == 0 && !wal) pgno = 1;
-  if (rc == SQLITE_OK && pgno != 0) seen(database, pgno, data, (uint32_t)amount);
+  if (rc != SQLITE_OK || pgno == 0) return rc;
+  if (database->readahead != NULL) uringvfs__overflow_came(&database->readahead->overflow, pgno, data);
+  if (!part) seen(database, pgno, data, (uint32_t)amount);
   return rc;
 }

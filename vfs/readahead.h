@@ -1,7 +1,7 @@
 /*
 ** readahead.h - the parts of the read-ahead: what is remembered of trees, and the pages that were read but not asked for yet.
 **
-** readahead.c, stream.c and row_lookup.c decide, btree_page.c and wal_index.c read the file's structures, page_io.c reads the pages. All
+** readahead.c, stream.c, row_lookup.c and overflow.c decide, btree_page.c and wal_index.c read the file's structures, page_io.c reads the pages. All
 ** of it belongs to one database file object, which SQLite uses from one thread at a time.
 */
 #ifndef URINGVFS_READAHEAD_H
@@ -145,6 +145,7 @@ enum {
   URINGVFS_STREAMS = 8,
   URINGVFS_STREAM_NUMBERS = URINGVFS_STREAMS, /* pages in the order of their numbers          */
   URINGVFS_STREAM_ROWS,                       /* the rows that the entries of an index lead to */
+  URINGVFS_STREAM_OVERFLOW,                   /* the rest of rows that a leaf cannot hold      */
   URINGVFS_STREAMS_ALL,
 
   URINGVFS_FIRST_DEPTH = 2,  /* pages                                                              */
@@ -184,12 +185,32 @@ typedef struct uringvfs_row_lookup {
   unsigned doubt; /* followers more before the next leaf is taken apart */
 } uringvfs_row_lookup;
 
+/* ---- overflow.c: the overflow pages of row after row ---- */
+
+typedef struct uringvfs_overflow {
+  uint32_t leaf; /* taken apart last, which SQLite still reads; 0: none         */
+  uringvfs_chain chains[URINGVFS_LEAF_CHAINS];
+  int count;
+  int at;                       /* the chain that is being read; -1: none of this leaf yet     */
+  unsigned link;                /* the page of it that was asked for last, from 0              */
+  uint32_t page;                /* its number; of the leaf before, where at is -1              */
+  uint32_t next;                /* the one behind it, 0: not known, or none                    */
+  uringvfs_direction direction; /* URINGVFS_NOWHERE before two rows were found  */
+  unsigned hits;                /* rows in a row, far from each other           */
+  unsigned idle;                /* leaves in a row without chains               */
+  unsigned slow;                /* overflow pages in a row that came from the device */
+  unsigned doubt;               /* how many more it takes to take leaves apart  */
+  unsigned cached;              /* batches in a row that did not               */
+  uint8_t untimed;              /* reads that need not be timed                 */
+} uringvfs_overflow;
+
 struct uringvfs_readahead {
   uringvfs_tree_map map;
   uringvfs_page_buffer buffer;
   uringvfs_wal_snapshot wal_frames;
   uringvfs_stream streams[URINGVFS_STREAMS_ALL];
   uringvfs_row_lookup rows;
+  uringvfs_overflow overflow;
   uint32_t clock;
   unsigned caution;
   unsigned issued, used, wasted, batches, deepest; /* not yet in the totals */
@@ -200,6 +221,8 @@ struct uringvfs_readahead {
   unsigned patience;
 };
 
+/* The stream that asked for this page last, or NULL. */
+const uringvfs_stream *uringvfs__stream_at(const uringvfs_readahead *ra, uint32_t pgno);
 /* Moves the stream that asked for this page. NULL: there is none, or its evidence is not enough to read ahead. */
 uringvfs_stream *uringvfs__stream_of(uringvfs_file *database, uint32_t pgno);
 
@@ -214,6 +237,24 @@ static inline bool uringvfs__rows_are_waiting(const uringvfs_row_lookup *rows) {
 static inline void uringvfs__rows_slow_follower(uringvfs_row_lookup *rows) { rows->followers++; }
 /* The transaction is over. */
 void uringvfs__rows_end(uringvfs_row_lookup *rows);
+
+/* SQLite has read this leaf. */
+void uringvfs__overflow_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *page);
+/* Is this page, which SQLite now asks for, an overflow page of the leaf? */
+bool uringvfs__overflow_asked(uringvfs_overflow *o, uint32_t pgno);
+/* If it is: as uringvfs__stream_of. */
+uringvfs_stream *uringvfs__overflow_of(uringvfs_file *database);
+/* What it says comes behind it. */
+static inline void uringvfs__overflow_came(uringvfs_overflow *o, uint32_t pgno, const uint8_t *page) {
+  if (o->page == pgno) o->next = uringvfs__page_next_overflow(page);
+}
+/* Does it want to know whether the page now asked for comes from the device? And: it did, or did not. */
+static inline bool uringvfs__overflow_is_waiting(uringvfs_overflow *o) {
+  if (o->untimed == 0) return true;
+  o->untimed--;
+  return false;
+}
+void uringvfs__overflow_timed(uringvfs_overflow *o, bool slow, bool of_a_tree);
 
 /* ---- page_batch.c: reading pages together ---- */
 
@@ -234,6 +275,7 @@ bool uringvfs__batch_add(uringvfs_file *database, uringvfs_batch *b, uringvfs_so
 /* Adds what the stream will want after pgno. */
 void uringvfs__stream_predict(uringvfs_file *database, const uringvfs_stream *s, uint32_t pgno, uringvfs_batch *b);
 void uringvfs__rows_predict(uringvfs_file *database, uint32_t pgno, uringvfs_batch *b);
+void uringvfs__overflow_predict(uringvfs_file *database, uringvfs_batch *b);
 /* Reads the wanted page together with what the stream will want after it. False: it is not in the buffer after all. */
 bool uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *s, uint32_t pgno, uringvfs_source wanted);
 /* Reads interior pages for the map alone. What turns out to be another page waits in the buffer. */

@@ -1,0 +1,217 @@
+/*
+** overflow.c - the overflow pages of row after row.
+**
+** What a leaf cannot hold of a row is on a chain of overflow pages (https://www.sqlite.org/fileformat2.html, "Cell Payload Overflow
+** Pages"). Each names the next one, so a single chain cannot be read ahead; but the cells of the leaf say where each row's chain
+** begins and how long it is. When SQLite has followed the chains of a few rows in their order, those of the rows that come next are read
+** together, round by round: the page that is asked for brings the pages of the same rank of the other chains, and these say where
+** the next ones are. Leaves that wait in the buffer add their rows. A reader that wants only the beginning of each value gets no more.
+**
+** Where the chains lie side by side, the kernel reads ahead by itself: such rows count as evidence against. And a leaf is taken
+** apart only after several overflow pages in a row have come from the device, more of them each time nobody wanted its chains.
+**
+** Left out: rows on interior pages of an index, rows that an index leads to, and scans of several such tables at a time.
+*/
+#include "readahead.h"
+
+enum {
+  SLOW_PAGES = 3,        /* overflow pages from the device before leaves are taken apart,      */
+  SLOW_PAGES_MOST = 192, /* or after that was in vain several times                           */
+  EVIDENCE = 3,          /* rows in order that begin a read-ahead                              */
+  EVIDENCE_KEPT = 16,    /* more is not remembered: rows that lie side by side end it          */
+  SIDE_BY_SIDE = 4,      /* pages from the end of one chain to the next, with a leaf in between */
+  IDLE_LEAVES = 8,       /* leaves in a row without any chain before they are no longer taken apart */
+  LEAVES_MOST = 32,      /* looked at for one batch                                            */
+  CELLS_MOST = 256,      /* looked at for one batch                                            */
+  CACHED_BATCHES = 3,    /* in a row: a few pages may happen to be in the cache                */
+  UNTIMED = 15           /* reads after one that the kernel had in its cache                   */
+};
+
+void uringvfs__overflow_timed(uringvfs_overflow *o, bool slow, bool of_a_tree) {
+  if (!slow) {
+    if (o->slow > 0) o->slow--;
+    o->untimed = UNTIMED;
+  } else if (!of_a_tree && o->slow <= SLOW_PAGES_MOST) {
+    o->slow++;
+  }
+}
+
+/* ---- leaves ---- */
+
+static void in_vain(uringvfs_overflow *o) {
+  o->doubt = o->doubt * 2 + SLOW_PAGES < SLOW_PAGES_MOST ? o->doubt * 2 + SLOW_PAGES : SLOW_PAGES_MOST - SLOW_PAGES;
+  o->hits = o->slow = o->idle = 0;
+}
+
+/* Has the leaf been read to its end in this direction? */
+static bool is_done(const uringvfs_overflow *o, uringvfs_direction direction) {
+  return o->count == 0 || o->at == (direction == URINGVFS_FORWARD ? o->count - 1 : 0);
+}
+
+/* Is this the leaf that a scan comes to after the one it has read to its end? */
+static bool goes_on(uringvfs_readahead *ra, uint32_t pgno) {
+  uringvfs_overflow *o = &ra->overflow;
+  const uringvfs_stream *s = uringvfs__stream_at(ra, pgno);
+  if (s == NULL || o->direction == -s->direction || !is_done(o, s->direction)) return false;
+  uringvfs_place place = s->place;
+  uint32_t interior;
+  if (uringvfs__tree_step(&ra->map, &place, -(int)s->direction, &interior) != o->leaf) return false;
+  o->direction = s->direction;
+  return true;
+}
+
+/* SQLite is done with the leaf, and has come to another. */
+static void leave(uringvfs_readahead *ra, uint32_t to) {
+  uringvfs_overflow *o = &ra->overflow;
+  o->idle = o->count == 0 ? o->idle + 1 : 0;
+  if (o->idle >= IDLE_LEAVES || (o->count > 0 && o->at < 0)) in_vain(o);
+  if (o->hits > 0 && goes_on(ra, to)) return;
+  o->hits = 0;
+  o->direction = URINGVFS_NOWHERE;
+}
+
+void uringvfs__overflow_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *page) {
+  uringvfs_overflow *o = &database->readahead->overflow;
+  uringvfs_cells cells;
+  if (o->leaf == pgno) return;
+  if (o->leaf != 0) leave(database->readahead, pgno);
+  o->leaf = 0;
+  o->count = 0;
+  if (o->hits < EVIDENCE && o->slow < SLOW_PAGES + o->doubt) return;
+  if (!uringvfs__page_cells(page, pgno, &database->format, &cells)) return;
+  o->leaf = pgno;
+  o->count = (int)uringvfs__page_chains(&cells, o->chains);
+  o->at = -1;
+  o->next = 0;
+}
+
+/* ---- evidence ---- */
+
+/* Does this chain of the leaf follow the one that was read before, in a direction that is known or now shows? */
+static bool follows(uringvfs_overflow *o, int chain) {
+  if (o->at < 0) return o->hits == 0 || chain == (o->direction == URINGVFS_BACKWARD ? o->count - 1 : 0);
+  const uringvfs_direction before = o->direction;
+  o->direction = chain > o->at ? URINGVFS_FORWARD : URINGVFS_BACKWARD;
+  return chain == o->at + (int)o->direction && before != -o->direction;
+}
+
+static void begin_chain(uringvfs_overflow *o, int chain) {
+  const uint32_t first = o->chains[chain].first;
+  if (chain != o->at) {
+    if (!follows(o, chain)) o->hits = 0;
+    if (first > o->page && first - o->page <= SIDE_BY_SIDE)
+      o->hits /= 2;
+    else if (o->hits < EVIDENCE_KEPT)
+      o->hits++;
+  }
+  o->at = chain;
+  o->link = 0;
+  o->page = first;
+  o->next = 0;
+}
+
+bool uringvfs__overflow_asked(uringvfs_overflow *o, uint32_t pgno) {
+  if (o->count == 0) return false;
+  if (pgno == o->next) {
+    o->link++;
+    o->page = pgno;
+    o->next = 0;
+    return true;
+  }
+  for (int i = 0; i < o->count; i++) {
+    if (o->chains[i].first != pgno) continue;
+    begin_chain(o, i);
+    return true;
+  }
+  return false;
+}
+
+uringvfs_stream *uringvfs__overflow_of(uringvfs_file *database) {
+  uringvfs_readahead *ra = database->readahead;
+  uringvfs_overflow *o = &ra->overflow;
+  uringvfs_stream *s = &ra->streams[URINGVFS_STREAM_OVERFLOW];
+  o->cached = s->cached ? o->cached + 1 : 0;
+  s->cached = false;
+  if (o->cached >= CACHED_BATCHES) { /* nothing more before pages come from the device again */
+    *s = (uringvfs_stream){0};
+    *o = (uringvfs_overflow){.doubt = o->doubt};
+    return NULL;
+  }
+  if (o->hits < EVIDENCE + ra->caution) return NULL;
+  if (s->depth == 0) s->depth = URINGVFS_FIRST_DEPTH;
+  o->doubt = 0;
+  return s;
+}
+
+/* ---- what comes next ---- */
+
+/* Adds the first page of the chain that is not in the buffer yet, if it is none behind the page number `link`. */
+static void add_link(uringvfs_file *database, const uringvfs_chain *chain, unsigned link, uringvfs_batch *b) {
+  const uringvfs_page_buffer *buffer = &database->readahead->buffer;
+  uint32_t pgno = chain->first;
+  for (unsigned i = 0; i <= link && i < chain->pages && pgno > 1; i++) {
+    uringvfs_source source = uringvfs__source_of(database, pgno);
+    const int slot = uringvfs__buffer_find(&database->readahead->buffer, source.wal, source.offset);
+    if (slot < 0) {
+      source.stream = URINGVFS_STREAM_OVERFLOW;
+      (void)uringvfs__batch_add(database, b, source);
+      return;
+    }
+    pgno = uringvfs__page_next_overflow(uringvfs__buffer_page(buffer, (unsigned)slot));
+  }
+}
+
+/* The chains of a leaf that waits in the buffer; -1: it does not, and is added. */
+static int leaf_chains(uringvfs_file *database, uint32_t pgno, uringvfs_chain *chains, uringvfs_batch *b) {
+  const uringvfs_page_buffer *buffer = &database->readahead->buffer;
+  uringvfs_cells cells;
+  uringvfs_source source = uringvfs__source_of(database, pgno);
+  const int slot = uringvfs__buffer_find(&database->readahead->buffer, source.wal, source.offset);
+  if (slot < 0) {
+    source.stream = URINGVFS_STREAM_OVERFLOW;
+    (void)uringvfs__batch_add(database, b, source);
+    return -1;
+  }
+  const uint8_t *page = uringvfs__buffer_page(buffer, (unsigned)slot);
+  if (uringvfs__page_kind(page, pgno) == URINGVFS_PAGE_INTERIOR) return 0;
+  if (!uringvfs__page_cells(page, pgno, &database->format, &cells) || cells.count > CELLS_MOST) return 0;
+  return (int)uringvfs__page_chains(&cells, chains);
+}
+
+/* The pages of a chain wait until its row is read: half of the buffer for them and the page asked for, half for leaves. */
+typedef struct window {
+  unsigned rows, room; /* more rows, and pages of theirs, at most */
+} window;
+
+/* Adds what the rows from number i on want. False: the window is full. */
+static bool add_rows(uringvfs_file *database, const uringvfs_chain *chains, int count, int i, window *w,
+                     uringvfs_batch *b) {
+  const uringvfs_overflow *o = &database->readahead->overflow;
+  for (; i >= 0 && i < count; i += (int)o->direction) {
+    if (w->rows == 0 || chains[i].pages > w->room) return false;
+    w->rows--;
+    w->room -= chains[i].pages;
+    add_link(database, &chains[i], o->link, b);
+  }
+  return w->rows > 0;
+}
+
+void uringvfs__overflow_predict(uringvfs_file *database, uringvfs_batch *b) {
+  uringvfs_readahead *ra = database->readahead;
+  const uringvfs_overflow *o = &ra->overflow;
+  const int step = (int)o->direction;
+  window w = {ra->streams[URINGVFS_STREAM_OVERFLOW].depth, ra->buffer.capacity / 2 - 2};
+  if (step == 0 || !add_rows(database, o->chains, o->count, o->at + step, &w, b)) return;
+  const uringvfs_stream *s = uringvfs__stream_at(ra, o->leaf);
+  if (s == NULL || s->direction != o->direction) return;
+  uringvfs_place place = s->place;
+  for (unsigned leaves = 0; leaves < LEAVES_MOST; leaves++) {
+    uringvfs_chain chains[URINGVFS_LEAF_CHAINS];
+    uint32_t interior = 0, pgno = uringvfs__tree_step(&ra->map, &place, step, &interior);
+    if (pgno == 0 && interior == 0) return;
+    const int count = leaf_chains(database, pgno != 0 ? pgno : interior, chains, b);
+    if (pgno == 0) return;   /* what comes behind it is not known before it is read */
+    if (count < 0) w.rows--; /* the leaf counts for its rows */
+    if (!add_rows(database, chains, count, step > 0 ? 0 : count - 1, &w, b)) return;
+  }
+}
