@@ -15,16 +15,17 @@
 #include "readahead.h"
 
 enum {
-  SLOW_PAGES = 3,        /* overflow pages from the device before leaves are taken apart,      */
-  SLOW_PAGES_MOST = 192, /* or after that was in vain several times                           */
-  EVIDENCE = 3,          /* rows in order that begin a read-ahead                              */
-  EVIDENCE_KEPT = 16,    /* more is not remembered: rows that lie side by side end it          */
-  SIDE_BY_SIDE = 4,      /* pages from the end of one chain to the next, with a leaf in between */
-  IDLE_LEAVES = 8,       /* leaves in a row without any chain before they are no longer taken apart */
-  LEAVES_MOST = 32,      /* looked at for one batch                                            */
-  CELLS_MOST = 256,      /* looked at for one batch                                            */
-  CACHED_BATCHES = 3,    /* in a row: a few pages may happen to be in the cache                */
-  UNTIMED = 15           /* reads after one that the kernel had in its cache                   */
+  SLOW_PAGES = 3,                             /* overflow pages from the device before leaves are taken apart,      */
+  SLOW_PAGES_MOST = 192,                      /* or after that was in vain several times                           */
+  EVIDENCE = 3,                               /* rows in order that begin a read-ahead                              */
+  EVIDENCE_KEPT = 4 * URINGVFS_READAHEAD_MAX, /* more makes no difference */
+  SIDE_BY_SIDE = 4,                           /* pages from the end of one chain to the next, with a leaf in between */
+  SUSPICION_MOST = 45,
+  IDLE_LEAVES = 8,    /* leaves in a row without any chain before they are no longer taken apart */
+  LEAVES_MOST = 32,   /* looked at for one batch                                            */
+  CELLS_MOST = 256,   /* looked at for one batch                                            */
+  CACHED_BATCHES = 3, /* in a row: a few pages may happen to be in the cache                */
+  UNTIMED = 15        /* reads after one that the kernel had in its cache                   */
 };
 
 void uringvfs__overflow_timed(uringvfs_overflow *o, bool slow, bool of_a_tree) {
@@ -36,6 +37,32 @@ void uringvfs__overflow_timed(uringvfs_overflow *o, bool slow, bool of_a_tree) {
   }
 }
 
+/* ---- rows that are passed over ---- */
+
+static void drop_chain(uringvfs_readahead *ra, uringvfs_file *database, const uringvfs_chain *chain) {
+  uint32_t pgno = chain->first;
+  for (unsigned i = 0; i < chain->pages && pgno > 1; i++) {
+    const uringvfs_source source = uringvfs__source_of(database, pgno);
+    const int slot = uringvfs__buffer_find(&ra->buffer, source.wal, source.offset);
+    if (slot < 0) return;
+    pgno = uringvfs__page_next_overflow(uringvfs__buffer_page(&ra->buffer, (unsigned)slot));
+    uringvfs__buffer_drop(&ra->buffer, (unsigned)slot);
+    uringvfs__readahead_wasted(ra, 1);
+  }
+}
+
+/* The scan has come to this chain of the leaf, or to one of its ends; nobody wanted what lies between it and the one before. */
+static void pass_over(uringvfs_file *database, int to) {
+  uringvfs_readahead *ra = database->readahead;
+  uringvfs_overflow *o = &ra->overflow;
+  const int step = (int)o->direction;
+  int i = o->at >= 0 ? o->at + step : step > 0 ? 0 : o->count - 1;
+  for (; i != to && i >= 0 && i < o->count; i += step) {
+    o->hits /= 4; /* who wants two rows of three gets nothing, nine of ten most */
+    if (ra->buffer.memory != NULL) drop_chain(ra, database, &o->chains[i]);
+  }
+}
+
 /* ---- leaves ---- */
 
 static void in_vain(uringvfs_overflow *o) {
@@ -43,16 +70,25 @@ static void in_vain(uringvfs_overflow *o) {
   o->hits = o->slow = o->idle = 0;
 }
 
-/* Has the leaf been read to its end in this direction? */
-static bool is_done(const uringvfs_overflow *o, uringvfs_direction direction) {
-  return o->count == 0 || o->at == (direction == URINGVFS_FORWARD ? o->count - 1 : 0);
+/* No more rows in order. If pages are left over, the next run has to be longer before anything is read ahead; not for a long one's end. */
+static void end_run(uringvfs_readahead *ra) {
+  uringvfs_overflow *o = &ra->overflow;
+  uringvfs_stream *s = &ra->streams[URINGVFS_STREAM_OVERFLOW];
+  const unsigned evidence = EVIDENCE + o->suspicion;
+  if (o->hits >= evidence && (s->used >= s->read_ahead || o->hits >= 8 * evidence))
+    o->suspicion = 0;
+  else if (s->used < s->read_ahead && o->suspicion < SUSPICION_MOST)
+    o->suspicion = o->suspicion * 2 + EVIDENCE;
+  s->used = s->read_ahead = 0;
+  o->hits = 0;
+  o->direction = URINGVFS_NOWHERE;
 }
 
-/* Is this the leaf that a scan comes to after the one it has read to its end? */
+/* Is this the leaf that a scan comes to next? */
 static bool goes_on(uringvfs_readahead *ra, uint32_t pgno) {
   uringvfs_overflow *o = &ra->overflow;
   const uringvfs_stream *s = uringvfs__stream_at(ra, pgno);
-  if (s == NULL || o->direction == -s->direction || !is_done(o, s->direction)) return false;
+  if (s == NULL || o->direction == -s->direction) return false;
   uringvfs_place place = s->place;
   uint32_t interior;
   if (uringvfs__tree_step(&ra->map, &place, -(int)s->direction, &interior) != o->leaf) return false;
@@ -61,20 +97,26 @@ static bool goes_on(uringvfs_readahead *ra, uint32_t pgno) {
 }
 
 /* SQLite is done with the leaf, and has come to another. */
-static void leave(uringvfs_readahead *ra, uint32_t to) {
-  uringvfs_overflow *o = &ra->overflow;
+static void leave(uringvfs_file *database, uint32_t to) {
+  uringvfs_overflow *o = &database->readahead->overflow;
   o->idle = o->count == 0 ? o->idle + 1 : 0;
-  if (o->idle >= IDLE_LEAVES || (o->count > 0 && o->at < 0)) in_vain(o);
-  if (o->hits > 0 && goes_on(ra, to)) return;
-  o->hits = 0;
-  o->direction = URINGVFS_NOWHERE;
+  if (o->hits > 0 && goes_on(database->readahead, to))
+    pass_over(database, -1);
+  else
+    end_run(database->readahead);
+  if (o->idle >= IDLE_LEAVES || (o->hits == 0 && o->count > 0 && o->at < 0)) in_vain(o);
+}
+
+void uringvfs__overflow_end(uringvfs_readahead *ra) {
+  end_run(ra);
+  ra->overflow = (uringvfs_overflow){.suspicion = ra->overflow.suspicion};
 }
 
 void uringvfs__overflow_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *page) {
   uringvfs_overflow *o = &database->readahead->overflow;
   uringvfs_cells cells;
   if (o->leaf == pgno) return;
-  if (o->leaf != 0) leave(database->readahead, pgno);
+  if (o->leaf != 0) leave(database, pgno);
   o->leaf = 0;
   o->count = 0;
   if (o->hits < EVIDENCE && o->slow < SLOW_PAGES + o->doubt) return;
@@ -87,43 +129,38 @@ void uringvfs__overflow_leaf(uringvfs_file *database, uint32_t pgno, const uint8
 
 /* ---- evidence ---- */
 
-/* Does this chain of the leaf follow the one that was read before, in a direction that is known or now shows? */
-static bool follows(uringvfs_overflow *o, int chain) {
-  if (o->at < 0) return o->hits == 0 || chain == (o->direction == URINGVFS_BACKWARD ? o->count - 1 : 0);
-  const uringvfs_direction before = o->direction;
-  o->direction = chain > o->at ? URINGVFS_FORWARD : URINGVFS_BACKWARD;
-  return chain == o->at + (int)o->direction && before != -o->direction;
-}
-
-static void begin_chain(uringvfs_overflow *o, int chain) {
+/* Another row of the leaf, or the first that is asked for. */
+static void begin_chain(uringvfs_file *database, int chain) {
+  uringvfs_overflow *o = &database->readahead->overflow;
   const uint32_t first = o->chains[chain].first;
-  if (chain != o->at) {
-    if (!follows(o, chain)) o->hits = 0;
-    if (first > o->page && first - o->page <= SIDE_BY_SIDE)
-      o->hits /= 2;
-    else if (o->hits < EVIDENCE_KEPT)
-      o->hits++;
+  if (o->at >= 0) {
+    const uringvfs_direction direction = chain > o->at ? URINGVFS_FORWARD : URINGVFS_BACKWARD;
+    if (o->direction == -direction) o->hits = 0;
+    o->direction = direction;
   }
+  if (o->direction != URINGVFS_NOWHERE) pass_over(database, chain);
+  if (first > o->page && first - o->page <= SIDE_BY_SIDE)
+    o->hits /= 2;
+  else if (o->hits < EVIDENCE_KEPT)
+    o->hits++;
   o->at = chain;
-  o->link = 0;
-  o->page = first;
-  o->next = 0;
 }
 
-bool uringvfs__overflow_asked(uringvfs_overflow *o, uint32_t pgno) {
+bool uringvfs__overflow_asked(uringvfs_file *database, uint32_t pgno) {
+  uringvfs_overflow *o = &database->readahead->overflow;
   if (o->count == 0) return false;
   if (pgno == o->next) {
     o->link++;
-    o->page = pgno;
-    o->next = 0;
-    return true;
+  } else {
+    int i = 0;
+    while (i < o->count && o->chains[i].first != pgno) i++;
+    if (i == o->count) return false;
+    if (i != o->at) begin_chain(database, i);
+    o->link = 0;
   }
-  for (int i = 0; i < o->count; i++) {
-    if (o->chains[i].first != pgno) continue;
-    begin_chain(o, i);
-    return true;
-  }
-  return false;
+  o->page = pgno;
+  o->next = 0;
+  return true;
 }
 
 uringvfs_stream *uringvfs__overflow_of(uringvfs_file *database) {
@@ -134,10 +171,10 @@ uringvfs_stream *uringvfs__overflow_of(uringvfs_file *database) {
   s->cached = false;
   if (o->cached >= CACHED_BATCHES) { /* nothing more before pages come from the device again */
     *s = (uringvfs_stream){0};
-    *o = (uringvfs_overflow){.doubt = o->doubt};
+    *o = (uringvfs_overflow){.doubt = o->doubt, .suspicion = o->suspicion};
     return NULL;
   }
-  if (o->hits < EVIDENCE + ra->caution) return NULL;
+  if (o->hits < EVIDENCE + o->suspicion + ra->caution) return NULL;
   if (s->depth == 0) s->depth = URINGVFS_FIRST_DEPTH;
   o->doubt = 0;
   return s;
@@ -200,7 +237,9 @@ void uringvfs__overflow_predict(uringvfs_file *database, uringvfs_batch *b) {
   uringvfs_readahead *ra = database->readahead;
   const uringvfs_overflow *o = &ra->overflow;
   const int step = (int)o->direction;
-  window w = {ra->streams[URINGVFS_STREAM_OVERFLOW].depth, ra->buffer.capacity / 2 - 2};
+  /* Nobody knows where the range ends: what is behind it may be a quarter of what was found before, no more. */
+  const unsigned known = o->hits / 4 + URINGVFS_FIRST_DEPTH, depth = ra->streams[URINGVFS_STREAM_OVERFLOW].depth;
+  window w = {depth < known ? depth : known, ra->buffer.capacity / 2 - 2};
   if (step == 0 || !add_rows(database, o->chains, o->count, o->at + step, &w, b)) return;
   const uringvfs_stream *s = uringvfs__stream_at(ra, o->leaf);
   if (s == NULL || s->direction != o->direction) return;

@@ -97,9 +97,9 @@ void uringvfs__readahead_locks_changed(uringvfs_file *database) {
     uringvfs__readahead_drop(database);
     uringvfs__tree_trim(&ra->map);
   }
+  uringvfs__overflow_end(ra);
   memset(ra->streams, 0, sizeof ra->streams);
   uringvfs__rows_end(&ra->rows);
-  ra->overflow = (uringvfs_overflow){0};
   if (stable) uringvfs__wal_index_snapshot(database, database->read_mark, &ra->wal_frames);
 }
 
@@ -257,7 +257,7 @@ static int read_page(uringvfs_file *database, uint32_t pgno, uringvfs_file *file
   uringvfs_readahead *ra = database->readahead;
   const uringvfs_source wanted = {.wal = file != database, .offset = (uint64_t)offset};
   uringvfs_stream *s = uringvfs__stream_of(database, pgno);
-  const bool overflow = uringvfs__overflow_asked(&ra->overflow, pgno);
+  const bool overflow = uringvfs__overflow_asked(database, pgno);
   uint8_t number;
   if (hand_out(database, data, amount, wanted, &number)) {
     if (number == URINGVFS_STREAM_ROWS) (void)uringvfs__rows_of(database, pgno);

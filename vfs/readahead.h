@@ -201,6 +201,7 @@ typedef struct uringvfs_overflow {
   unsigned slow;                /* overflow pages in a row that came from the device */
   unsigned doubt;               /* how many more it takes to take leaves apart  */
   unsigned cached;              /* batches in a row that did not               */
+  unsigned suspicion;           /* rows in order more, after a run that ended early */
   uint8_t untimed;              /* reads that need not be timed                 */
 } uringvfs_overflow;
 
@@ -238,10 +239,12 @@ static inline void uringvfs__rows_slow_follower(uringvfs_row_lookup *rows) { row
 /* The transaction is over. */
 void uringvfs__rows_end(uringvfs_row_lookup *rows);
 
+/* The transaction is over. */
+void uringvfs__overflow_end(uringvfs_readahead *ra);
 /* SQLite has read this leaf. */
 void uringvfs__overflow_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *page);
 /* Is this page, which SQLite now asks for, an overflow page of the leaf? */
-bool uringvfs__overflow_asked(uringvfs_overflow *o, uint32_t pgno);
+bool uringvfs__overflow_asked(uringvfs_file *database, uint32_t pgno);
 /* If it is: as uringvfs__stream_of. */
 uringvfs_stream *uringvfs__overflow_of(uringvfs_file *database);
 /* What it says comes behind it. */
