@@ -5,41 +5,46 @@
 ** Pages"). Each names the next one, so a single chain cannot be read ahead; but the cells of the leaf say where each row's chain
 ** begins and how long it is. When SQLite has followed the chains of a few rows in their order, those of the rows that come next are read
 ** together, round by round: the page that is asked for brings the pages of the same rank of the other chains, and these say where
-** the next ones are. Leaves that wait in the buffer add their rows. A reader that wants only the beginning of each value gets no more.
+** the next ones are. A leaf holds a few such rows at most, so the leaves that follow are looked at too, in the buffer, or come with the
+** batch. A reader that wants only the beginning of each value gets no more than that.
 **
-** Where the chains lie side by side, the kernel reads ahead by itself: such rows count as evidence against. And a leaf is taken
-** apart only after several overflow pages in a row have come from the device, more of them each time nobody wanted its chains.
+** Where the chains lie side by side, the kernel reads ahead by itself (a batch took 1.2 times as long): such rows are evidence against. And
+** leaves are taken apart only after several overflow pages have come from the device, more of them each time nobody wanted the chains.
 **
-** Left out: rows on interior pages of an index, rows that an index leads to, and scans of several such tables at a time.
+** Left out: rows on interior pages of an index, rows that an index leads to, and scans of several such tables at a time. One
+** value alone, however long, cannot be helped: in an auto-vacuum database the pointer map names the page before, not the next.
 */
 #include "readahead.h"
 
 enum {
-  SLOW_PAGES = 3,                             /* overflow pages from the device before leaves are taken apart,      */
-  SLOW_PAGES_MOST = 192,                      /* or after that was in vain several times                           */
-  EVIDENCE = 3,                               /* rows in order that begin a read-ahead                              */
-  EVIDENCE_KEPT = 4 * URINGVFS_READAHEAD_MAX, /* more makes no difference */
-  SIDE_BY_SIDE = 4,                           /* pages from the end of one chain to the next, with a leaf in between */
-  SUSPICION_MOST = 45,
-  IDLE_LEAVES = 8,    /* leaves in a row without any chain before they are no longer taken apart */
-  LEAVES_MOST = 32,   /* looked at for one batch                                            */
-  CELLS_MOST = 256,   /* looked at for one batch                                            */
-  CACHED_BATCHES = 3, /* in a row: a few pages may happen to be in the cache                */
-  UNTIMED = 15        /* reads after one that the kernel had in its cache                   */
+  SLOW_PAGES = 3,        /* overflow pages from the device before leaves are taken apart,      */
+  SLOW_PAGES_MOST = 192, /* or after that was in vain several times                            */
+  IDLE_LEAVES = 8,       /* leaves in a row without chains before it counts as in vain         */
+  EVIDENCE = 3,          /* rows in order that begin a read-ahead,                             */
+  SUSPICION_MOST = 45,   /* and how many more after ranges that ended early                    */
+  HITS_MOST = 480,       /* rows in order that make a difference: a quarter of them is read ahead */
+  SIDE_BY_SIDE = 4,      /* pages from the end of one chain to the next, with a leaf in between  */
+  LEAVES_MOST = 32,      /* looked at for one batch,                                           */
+  CELLS_MOST = 256,      /* and cells of each                                                  */
+  CACHED_BATCHES = 3,    /* in a row that end it: a few pages may happen to be in the cache      */
+  UNTIMED = 15           /* reads after one that the kernel had in its cache                   */
 };
+_Static_assert(HITS_MOST / 4 >= URINGVFS_READAHEAD_MAX, "the largest batch is reached");
 
+/* The time that it takes to read a page says little, that of several pages more. */
 void uringvfs__overflow_timed(uringvfs_overflow *o, bool slow, bool of_a_tree) {
   if (!slow) {
     if (o->slow > 0) o->slow--;
     o->untimed = UNTIMED;
-  } else if (!of_a_tree && o->slow <= SLOW_PAGES_MOST) {
+  } else if (!of_a_tree && o->slow < SLOW_PAGES_MOST) {
     o->slow++;
   }
 }
 
 /* ---- rows that are passed over ---- */
 
-static void drop_chain(uringvfs_readahead *ra, uringvfs_file *database, const uringvfs_chain *chain) {
+static void drop_chain(uringvfs_file *database, const uringvfs_chain *chain) {
+  uringvfs_readahead *ra = database->readahead;
   uint32_t pgno = chain->first;
   for (unsigned i = 0; i < chain->pages && pgno > 1; i++) {
     const uringvfs_source source = uringvfs__source_of(database, pgno);
@@ -59,18 +64,21 @@ static void pass_over(uringvfs_file *database, int to) {
   int i = o->at >= 0 ? o->at + step : step > 0 ? 0 : o->count - 1;
   for (; i != to && i >= 0 && i < o->count; i += step) {
     o->hits /= 4; /* who wants two rows of three gets nothing, nine of ten most */
-    if (ra->buffer.memory != NULL) drop_chain(ra, database, &o->chains[i]);
+    if (ra->buffer.memory != NULL) drop_chain(database, &o->chains[i]);
   }
 }
 
 /* ---- leaves ---- */
 
 static void in_vain(uringvfs_overflow *o) {
-  o->doubt = o->doubt * 2 + SLOW_PAGES < SLOW_PAGES_MOST ? o->doubt * 2 + SLOW_PAGES : SLOW_PAGES_MOST - SLOW_PAGES;
+  if (o->doubt * 2 + 2 * SLOW_PAGES <= SLOW_PAGES_MOST) o->doubt = o->doubt * 2 + SLOW_PAGES;
   o->hits = o->slow = o->idle = 0;
 }
 
-/* No more rows in order. If pages are left over, the next run has to be longer before anything is read ahead; not for a long one's end. */
+/*
+** No more rows in order. If pages of the last batch are left over, the next run has to be longer before anything is read ahead: ranges
+** tend to be alike. Where a long run ends, a few pages are no matter.
+*/
 static void end_run(uringvfs_readahead *ra) {
   uringvfs_overflow *o = &ra->overflow;
   uringvfs_stream *s = &ra->streams[URINGVFS_STREAM_OVERFLOW];
@@ -141,7 +149,7 @@ static void begin_chain(uringvfs_file *database, int chain) {
   if (o->direction != URINGVFS_NOWHERE) pass_over(database, chain);
   if (first > o->page && first - o->page <= SIDE_BY_SIDE)
     o->hits /= 2;
-  else if (o->hits < EVIDENCE_KEPT)
+  else if (o->hits < HITS_MOST)
     o->hits++;
   o->at = chain;
 }

@@ -188,21 +188,21 @@ typedef struct uringvfs_row_lookup {
 /* ---- overflow.c: the overflow pages of row after row ---- */
 
 typedef struct uringvfs_overflow {
-  uint32_t leaf; /* taken apart last, which SQLite still reads; 0: none         */
-  uringvfs_chain chains[URINGVFS_LEAF_CHAINS];
-  int count;
-  int at;                       /* the chain that is being read; -1: none of this leaf yet     */
-  unsigned link;                /* the page of it that was asked for last, from 0              */
-  uint32_t page;                /* its number; of the leaf before, where at is -1              */
-  uint32_t next;                /* the one behind it, 0: not known, or none                    */
-  uringvfs_direction direction; /* URINGVFS_NOWHERE before two rows were found  */
-  unsigned hits;                /* rows in a row, far from each other           */
-  unsigned idle;                /* leaves in a row without chains               */
-  unsigned slow;                /* overflow pages in a row that came from the device */
-  unsigned doubt;               /* how many more it takes to take leaves apart  */
-  unsigned cached;              /* batches in a row that did not               */
-  unsigned suspicion;           /* rows in order more, after a run that ended early */
-  uint8_t untimed;              /* reads that need not be timed                 */
+  uint32_t leaf;                               /* taken apart last, which SQLite still reads; 0: none */
+  uringvfs_chain chains[URINGVFS_LEAF_CHAINS]; /* of its cells                                        */
+  int count;                                   /* of them                                             */
+  int at;                                      /* the one that is being read; -1: none yet            */
+  unsigned link;                               /* which of its pages was asked for last, from 0       */
+  uint32_t page;                               /* the number of that page                             */
+  uint32_t next;                               /* of the one behind it; 0: not known, or none         */
+  uringvfs_direction direction;                /* URINGVFS_NOWHERE before two rows were found         */
+  unsigned hits;                               /* rows in order, far from each other                  */
+  unsigned idle;                               /* leaves in a row without chains                      */
+  unsigned slow;                               /* more overflow pages came from the device than not   */
+  unsigned cached;                             /* batches in a row that did not                       */
+  unsigned doubt;                              /* slow pages more before leaves are taken apart       */
+  unsigned suspicion;                          /* rows more before anything is read ahead             */
+  uint8_t untimed;                             /* reads that need not be timed                        */
 } uringvfs_overflow;
 
 struct uringvfs_readahead {
