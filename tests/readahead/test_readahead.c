@@ -439,11 +439,9 @@ static uint32_t next_random(void) { return random_state = random_state * 1664525
 ** Nothing hangs, and nothing is read from elsewhere (the sanitizers look). The answers are not compared: SQLite's own for a damaged
 ** page may differ from one reading to the next.
 */
-static void test_damaged_pages(void **state) {
-  (void)state;
-  const char *path = at("good.db"), *damaged = at("damaged.db");
-  make(path, &(shape){512, 0, 0, "delete"});
-  for (int round = 0; round < 150; round++) {
+static void damage_and_scan(const char *path, const char *const *queries, size_t count, int rounds) {
+  const char *damaged = at("damaged.db");
+  for (int round = 0; round < rounds; round++) {
     char command[2 * PATH_MAX + 16];
     snprintf(command, sizeof command, "cp %s %s", path, damaged);
     assert_int_equal(system(command), 0);
@@ -459,13 +457,23 @@ static void test_damaged_pages(void **state) {
     }
     close(fd);
     sqlite3 *db = reader(damaged, uring_vfs());
-    for (size_t i = 0; i < sizeof scans / sizeof *scans; i++) {
-      const int rc = sql_rc(db, scans[i], NULL);
+    for (size_t i = 0; i < count; i++) {
+      const int rc = sql_rc(db, queries[i], NULL);
       if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_CORRUPT && rc != SQLITE_ERROR)
-        fail_msg("round %d, %s: %d (%s)", round, scans[i], rc, sqlite3_errmsg(db));
+        fail_msg("round %d, %s: %d (%s)", round, queries[i], rc, sqlite3_errmsg(db));
     }
     db_close(db);
   }
+}
+
+static void test_damaged_pages(void **state) {
+  static const char *const of_chains[] = {"SELECT max(b), id FROM t", "SELECT b FROM w ORDER BY id DESC"};
+  (void)state;
+  const char *path = at("good.db"), *path_of_chains = at("good_chains.db");
+  make(path, &(shape){512, 0, 0, "delete"});
+  damage_and_scan(path, scans, sizeof scans / sizeof *scans, 150);
+  make_chains(path_of_chains, &(chains){{512, 0, 0, "delete"}, false, 509, 2549});
+  damage_and_scan(path_of_chains, of_chains, sizeof of_chains / sizeof *of_chains, 150);
 }
 
 int main(void) {
