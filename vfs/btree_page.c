@@ -85,6 +85,49 @@ int64_t uringvfs__page_key(const uringvfs_cells *c, unsigned i) {
   return (int64_t)key;
 }
 
+/* ---- overflow pages ---- */
+
+/* Bytes of a payload that fit on a leaf as a whole; of a longer one, part is on overflow pages (btreeInt.h, "maxLocal"). */
+static uint32_t most_local(const uringvfs_cells *c) {
+  return c->table ? c->usable - 35 : (c->usable - 12) * 64 / 255 - 23;
+}
+
+/* Bytes on the leaf of a longer one, at least ("minLocal"). */
+static uint32_t least_local(const uringvfs_cells *c) { return (c->usable - 12) * 32 / 255 - 23; }
+
+/* Bytes on the leaf of such a payload: what does not fill an overflow page, if there is room for it ("surplus"). */
+static uint32_t local_of(const uringvfs_cells *c, uint32_t payload) {
+  const uint32_t least = least_local(c), surplus = least + (payload - least) % (c->usable - 4);
+  return surplus <= most_local(c) ? surplus : least;
+}
+
+/* False: all of the cell's payload is on the leaf. */
+static bool chain_of(const uringvfs_cells *c, unsigned i, uringvfs_chain *chain) {
+  const uint8_t *cell = cell_at(c, i, 4), *limit = c->page + c->usable;
+  uint64_t payload, rowid;
+  if (cell == NULL) return false;
+  unsigned n = get_varint(cell, limit, &payload);
+  if (n == 0 || payload <= most_local(c) || payload > INT32_MAX) return false;
+  cell += n;
+  if (c->table) {
+    n = get_varint(cell, limit, &rowid);
+    if (n == 0) return false;
+    cell += n;
+  }
+  const uint32_t local = local_of(c, (uint32_t)payload), left = (uint32_t)payload - local;
+  if (limit - cell < (int64_t)local + 4) return false;
+  *chain = (uringvfs_chain){get32(cell + local), (left - 1) / (c->usable - 4) + 1};
+  return true;
+}
+
+unsigned uringvfs__page_chains(const uringvfs_cells *c, uringvfs_chain chains[URINGVFS_LEAF_CHAINS]) {
+  unsigned n = 0;
+  for (unsigned i = 0; i < c->count && n < URINGVFS_LEAF_CHAINS; i++) n += chain_of(c, i, &chains[n]);
+  return n;
+}
+
+uint32_t uringvfs__page_next_overflow(const uint8_t *page) { return get32(page); }
+
 /* ---- the integers of a leaf's records ---- */
 
 enum { COLUMNS_MOST = 64 /* of a record are looked at */ };
@@ -159,9 +202,7 @@ void uringvfs__page_integers(const uringvfs_cells *c, unsigned i, uringvfs_integ
     found->column[0] = URINGVFS_COLUMN_ROWID;
     found->value[found->count++] = (int64_t)rowid;
   }
-  /* A longer one continues on overflow pages (btreeInt.h, "maxLocal"), with at least so much of it on this page ("minLocal"). */
-  const uint32_t most = c->table ? c->usable - 35 : (c->usable - 12) * 64 / 255 - 23;
-  const uint64_t local = payload <= most ? payload : (c->usable - 12) * 32 / 255 - 23;
+  const uint64_t local = payload <= most_local(c) ? payload : least_local(c);
   if (local > (uint64_t)(limit - cell)) return;
   if (add_integers(cell, cell + local, found) && !c->table && local == payload)
     found->column[found->count - 1] = URINGVFS_COLUMN_ROWID;

@@ -6,7 +6,7 @@
 ** wal_writer.c   collects the frames of a transaction and hands them over as one group
 ** page_io.c      the runtime operations behind xRead, xWrite and xSync
 ** readahead.c    reading ahead: until when a page may be handed out, and who is asked; readahead.h has its parts:
-**                stream.c row_lookup.c tree_map.c leaf_blocks.c page_batch.c page_buffer.c page_advice.c
+**                stream.c row_lookup.c overflow.c tree_map.c leaf_blocks.c page_batch.c page_buffer.c page_advice.c
 ** btree_page.c   what the pages of a b-tree say about other pages
 ** wal_index.c    where the wal-index says that a page is
 ** blocks.c       memory of 1 MiB for a transaction
@@ -182,6 +182,20 @@ typedef struct uringvfs_integers {
 ** end of the record: the rowid, if the table has any.
 */
 void uringvfs__page_integers(const uringvfs_cells *c, unsigned i, uringvfs_integers *found);
+
+/* The overflow pages of a cell. */
+typedef struct uringvfs_chain {
+  uint32_t first; /* page number */
+  uint32_t pages; /* at least 1  */
+} uringvfs_chain;
+
+/* A leaf has fewer: so much of each payload stays on it that eleven fill it at any page size. */
+enum { URINGVFS_LEAF_CHAINS = 16 };
+
+/* Of a leaf, the chains of its cells in their order. Returns how many there are. */
+unsigned uringvfs__page_chains(const uringvfs_cells *c, uringvfs_chain chains[URINGVFS_LEAF_CHAINS]);
+/* Of an overflow page, the one behind it; 0: it is the last. */
+uint32_t uringvfs__page_next_overflow(const uint8_t *page);
 
 /* ---- wal_index.c ---- */
 

@@ -108,6 +108,7 @@ void uringvfs__readahead_locks_changed(uringvfs_file *database) {
     uringvfs__tree_trim(&ra->map);
   }
   ra->faults = 0;
+  uringvfs__overflow_end(ra);
   memset(ra->streams, 0, sizeof ra->streams);
   end_rows(ra);
   if (stable) uringvfs__wal_index_snapshot(database, database->read_mark, &ra->wal_frames);
@@ -189,6 +190,7 @@ static void seen(uringvfs_file *database, uint32_t pgno, const uint8_t *page, ui
     if (database->readahead == NULL) break;
     uringvfs__tree_leaf_seen(&database->readahead->map, pgno);
     uringvfs__rows_leaf(database, pgno, page, kind == URINGVFS_PAGE_LEAF_TABLE);
+    uringvfs__overflow_leaf(database, pgno, page);
     break;
   case URINGVFS_PAGE_OTHER: break;
   }
@@ -220,18 +222,6 @@ static int take(uringvfs_file *database, uringvfs_source wanted) {
   return slot;
 }
 
-/* The page leaves the buffer for the caller. False: it was not there, but asked for. */
-static bool hand_out(uringvfs_file *database, void *data, uringvfs_source wanted, unsigned slot) {
-  uringvfs_page_buffer *buffer = &database->readahead->buffer;
-  const bool filled = buffer->slots[slot].state == URINGVFS_SLOT_FILLED && data != NULL;
-  if (filled) {
-    memcpy(data, uringvfs__buffer_page(buffer, slot), buffer->page_size);
-    verify(wanted.wal ? database->wal : database, data, buffer->page_size, wanted.offset);
-  }
-  uringvfs__buffer_drop(buffer, slot);
-  return filled;
-}
-
 /* A page that SQLite asks for: to be read into `data`, or mapped already. */
 typedef struct request {
   uringvfs_file *file;
@@ -240,6 +230,21 @@ typedef struct request {
   int amount;
   sqlite3_int64 offset;
 } request;
+
+static const uint8_t *content_of(const request *r) { return r->mapped != NULL ? r->mapped : r->data; }
+
+/* The page leaves the buffer for the caller. False: it was not there, but asked for. */
+static bool hand_out(uringvfs_file *database, const request *r, unsigned slot) {
+  uringvfs_page_buffer *buffer = &database->readahead->buffer;
+  const bool filled = buffer->slots[slot].state == URINGVFS_SLOT_FILLED && r->mapped == NULL;
+  if (filled) {
+    const uint8_t *page = uringvfs__buffer_page(buffer, slot);
+    memcpy(r->data, page, (size_t)r->amount);
+    verify(r->file, page, buffer->page_size, (uint64_t)r->offset);
+  }
+  uringvfs__buffer_drop(buffer, slot);
+  return filled;
+}
 
 /* A mapped page is read by touching it. */
 static int read_one(const request *r) {
@@ -275,23 +280,25 @@ static int read_cached(uringvfs_file *database, uint32_t pgno, uringvfs_stream *
   return rc;
 }
 
-/* Reads a page alone, and tells the row look-ups if it came from the device. While the kernel has the pages, few are timed. */
+/*
+** Reads a page alone, and tells those who want to know whether it came from the device. While the kernel has the pages, few are
+** timed.
+*/
 static int read_alone(uringvfs_file *database, uint32_t pgno, const request *r) {
   uringvfs_readahead *ra = database->readahead;
+  const bool timed = uringvfs__cache_matters(database), overflow = uringvfs__overflow_is_waiting(&ra->overflow);
   const bool waiting[] = {uringvfs__rows_are_waiting(&ra->rows[0]), uringvfs__rows_are_waiting(&ra->rows[1])};
-  const bool timed = uringvfs__cache_matters(database);
+  const bool rows = (waiting[0] || waiting[1]) && (!timed || ra->untimed == 0);
   bool slow;
-  if ((!waiting[0] && !waiting[1]) || (timed && ra->untimed > 0)) {
-    if (ra->untimed > 0) ra->untimed--;
-    return read_one(r);
-  }
+  if (ra->untimed > 0) ra->untimed--;
+  if (!rows && !overflow) return read_one(r);
   int rc = read_timed(database, pgno, r, &slow);
-  if (timed && !slow) {
-    ra->untimed = TIMED_READS - 1;
-    return rc;
-  }
+  slow = slow || !timed;
+  if (rows && !slow) ra->untimed = TIMED_READS - 1;
   for (int i = 0; i < URINGVFS_ROW_LOOKUPS; i++)
-    if (waiting[i]) uringvfs__rows_slow_follower(&ra->rows[i]);
+    if (rows && slow && waiting[i]) uringvfs__rows_slow_follower(&ra->rows[i]);
+  if (rc == SQLITE_OK && overflow)
+    uringvfs__overflow_timed(&ra->overflow, slow, uringvfs__page_kind(content_of(r), pgno) != URINGVFS_PAGE_OTHER);
   return rc;
 }
 
@@ -324,7 +331,7 @@ static int read_ahead(uringvfs_file *database, uint32_t pgno, uringvfs_stream *s
   switch (uringvfs__read_with_next(database, s, pgno, wanted, r->mapped != NULL)) {
   case URINGVFS_READ_BATCH:
     rc = uringvfs__buffer_find(&database->readahead->buffer, wanted.wal, wanted.offset);
-    return rc >= 0 && hand_out(database, r->data, wanted, (unsigned)rc) ? SQLITE_OK : read_one(r);
+    return rc >= 0 && hand_out(database, r, (unsigned)rc) ? SQLITE_OK : read_one(r);
   case URINGVFS_READ_ADVISED:
     rc = read_timed(database, pgno, r, &slow);
     s->cached = !slow && uringvfs__cache_matters(database);
@@ -339,29 +346,42 @@ static int read_page(uringvfs_file *database, uint32_t pgno, const request *r) {
   uringvfs_readahead *ra = database->readahead;
   const uringvfs_source wanted = {.wal = r->file != database, .offset = (uint64_t)r->offset};
   uringvfs_stream *s = uringvfs__stream_of(database, pgno), *rows = NULL;
+  const bool overflow = uringvfs__overflow_asked(database, pgno);
   const int slot = take(database, wanted);
   uringvfs_stream *waited_for = slot >= 0 ? &ra->streams[ra->buffer.slots[slot].source.stream] : NULL;
   if ((slot >= 0 ? waited_for >= &ra->streams[URINGVFS_STREAM_ROWS] : s == NULL) ||
       uringvfs__rows_are_followed(&ra->rows[URINGVFS_ROWS_OF_TABLE]))
     rows = uringvfs__rows_of(database, pgno);
-  if (slot >= 0)
-    return hand_out(database, r->data, wanted, (unsigned)slot) ? SQLITE_OK
-                                                               : read_advised(database, pgno, waited_for, r);
+  if (slot >= 0) return hand_out(database, r, (unsigned)slot) ? SQLITE_OK : read_advised(database, pgno, waited_for, r);
+  if (s == NULL && overflow) s = uringvfs__overflow_of(database);
   if (rows != NULL && (s == NULL || !rows->cached)) s = rows;
   if (s == NULL) return read_alone(database, pgno, r);
   return s->cached ? read_cached(database, pgno, s, r) : read_ahead(database, pgno, s, r, wanted);
+}
+
+/* SQLite may read overflow pages past its cache, each no further than it is used (btree.c, accessPayload). */
+static bool is_part_of_overflow(const uringvfs_file *database, int amount, sqlite3_int64 offset) {
+  const uint32_t page_size = database->format.page_size;
+  return page_size != 0 && amount >= 4 && (uint32_t)amount < page_size && offset > 0 && offset % page_size == 0;
+}
+
+/* SQLite has a page now, or a part of it. */
+static void came(uringvfs_file *database, uint32_t pgno, const void *page, int amount, bool part) {
+  if (database->readahead != NULL) uringvfs__overflow_came(&database->readahead->overflow, pgno, page);
+  if (!part) seen(database, pgno, page, (uint32_t)amount);
 }
 
 static bool is_wanted(const uringvfs_file *database) { return database->stable && database->options.readahead > 0; }
 
 int uringvfs__readahead_read(uringvfs_file *database, uringvfs_file *file, void *data, int amount,
                              sqlite3_int64 offset) {
-  const bool wal = file != database;
+  const bool wal = file != database, part = !wal && is_part_of_overflow(database, amount, offset);
+  const int page_bytes = part ? (int)database->format.page_size : amount;
   const request r = {file, data, NULL, amount, offset};
-  uint32_t pgno = is_wanted(database) ? uringvfs__page_number(database, wal, amount, (uint64_t)offset) : 0;
+  uint32_t pgno = is_wanted(database) ? uringvfs__page_number(database, wal, page_bytes, (uint64_t)offset) : 0;
   int rc = pgno != 0 && database->readahead != NULL ? read_page(database, pgno, &r) : read_one(&r);
   if (pgno == 0 && offset == 0 && !wal) pgno = 1;
-  if (rc == SQLITE_OK && pgno != 0) seen(database, pgno, data, (uint32_t)amount);
+  if (rc == SQLITE_OK && pgno != 0) came(database, pgno, data, amount, part);
   return rc;
 }
 
@@ -370,5 +390,5 @@ void uringvfs__readahead_fetched(uringvfs_file *database, const void *page, int 
   const uint32_t pgno = uringvfs__page_number(database, false, amount, (uint64_t)offset);
   if (pgno == 0) return;
   if (database->readahead != NULL) (void)read_page(database, pgno, &(request){database, NULL, page, amount, offset});
-  seen(database, pgno, page, (uint32_t)amount);
+  came(database, pgno, page, amount, false);
 }

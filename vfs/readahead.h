@@ -1,7 +1,7 @@
 /*
 ** readahead.h - the parts of the read-ahead: what is remembered of trees, and the pages that were read but not asked for yet.
 **
-** readahead.c, stream.c and row_lookup.c decide, btree_page.c and wal_index.c read the file's structures, page_io.c reads the pages. All
+** readahead.c, stream.c, row_lookup.c and overflow.c decide, btree_page.c and wal_index.c read the file's structures, page_io.c reads the pages. All
 ** of it belongs to one database file object, which SQLite uses from one thread at a time.
 */
 #ifndef URINGVFS_READAHEAD_H
@@ -140,6 +140,11 @@ static inline uint8_t *uringvfs__buffer_page(const uringvfs_page_buffer *b, unsi
 }
 /* The slot of the page, filled or advised, or -1. */
 int uringvfs__buffer_find(uringvfs_page_buffer *b, bool wal, uint64_t offset);
+/* The page in that slot, NULL: it is not here. */
+static inline const uint8_t *uringvfs__buffer_content(const uringvfs_page_buffer *b, int slot) {
+  const bool here = slot >= 0 && b->slots[slot].state == URINGVFS_SLOT_FILLED;
+  return here ? uringvfs__buffer_page(b, (unsigned)slot) : NULL;
+}
 void uringvfs__buffer_drop(uringvfs_page_buffer *b, unsigned slot);
 /* Everything goes, the memory too. Returns how many pages nobody had asked for. */
 unsigned uringvfs__buffer_close(uringvfs_page_buffer *b);
@@ -199,6 +204,7 @@ enum { URINGVFS_ROWS_OF_INDEX, URINGVFS_ROWS_OF_TABLE, URINGVFS_ROW_LOOKUPS, URI
 enum {
   URINGVFS_STREAMS = 8,
   URINGVFS_STREAM_NUMBERS = URINGVFS_STREAMS, /* pages in the order of their numbers          */
+  URINGVFS_STREAM_OVERFLOW,                   /* the rest of rows that a leaf cannot hold      */
   URINGVFS_STREAM_ROWS,                       /* from here on, the rows that a column leads to */
   URINGVFS_STREAMS_ALL = URINGVFS_STREAM_ROWS + URINGVFS_ROW_LOOKUPS * URINGVFS_ROW_COLUMNS,
 
@@ -255,6 +261,26 @@ typedef struct uringvfs_row_lookup {
   uringvfs_row_column columns[URINGVFS_ROW_COLUMNS];
 } uringvfs_row_lookup;
 
+/* ---- overflow.c: the overflow pages of row after row ---- */
+
+typedef struct uringvfs_overflow {
+  uint32_t leaf;                               /* taken apart last, which SQLite still reads; 0: none */
+  uringvfs_chain chains[URINGVFS_LEAF_CHAINS]; /* of its cells                                        */
+  int count;                                   /* of them                                             */
+  int at;                                      /* the one that is being read; -1: none yet            */
+  unsigned link;                               /* which of its pages was asked for last, from 0       */
+  uint32_t page;                               /* the number of that page                             */
+  uint32_t next;                               /* of the one behind it; 0: not known, or none         */
+  uringvfs_direction direction;                /* URINGVFS_NOWHERE before two rows were found         */
+  unsigned hits;                               /* rows in order, far from each other                  */
+  unsigned idle;                               /* leaves in a row without chains                      */
+  unsigned slow;                               /* more overflow pages came from the device than not   */
+  unsigned cached;                             /* batches in a row that did not                       */
+  unsigned doubt;                              /* slow pages more before leaves are taken apart       */
+  unsigned suspicion;                          /* rows more before anything is read ahead             */
+  uint8_t untimed;                             /* reads that need not be timed                        */
+} uringvfs_overflow;
+
 struct uringvfs_readahead {
   uringvfs_tree_map map;
   uringvfs_page_buffer buffer;
@@ -265,6 +291,7 @@ struct uringvfs_readahead {
   uint32_t row_page;                    /* that uringvfs__rows_of was asked for last    */
   const uringvfs_row_lookup *row_named; /* whose record names a row on it, NULL: nobody's */
   uint8_t untimed;                      /* reads alone that need not be timed            */
+  uringvfs_overflow overflow;
   uint32_t clock;
   unsigned latest; /* stream that moved as expected */
   unsigned faults; /* pages of scans that came from the device when SQLite touched their mapping */
@@ -277,6 +304,8 @@ struct uringvfs_readahead {
   unsigned patience;
 };
 
+/* The stream that asked for this page last, or NULL. */
+const uringvfs_stream *uringvfs__stream_at(const uringvfs_readahead *ra, uint32_t pgno);
 /* Moves the stream that asked for this page. NULL: there is none, or its evidence is not enough to read ahead. */
 uringvfs_stream *uringvfs__stream_of(uringvfs_file *database, uint32_t pgno);
 
@@ -291,6 +320,28 @@ static inline bool uringvfs__rows_are_waiting(const uringvfs_row_lookup *l) { re
 static inline void uringvfs__rows_slow_follower(uringvfs_row_lookup *l) { l->followers++; }
 /* The transaction is over. */
 void uringvfs__rows_end(uringvfs_row_lookup *l);
+
+/* The transaction is over. */
+void uringvfs__overflow_end(uringvfs_readahead *ra);
+/* SQLite has read this leaf. */
+void uringvfs__overflow_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *page);
+/* Is this page, which SQLite now asks for, an overflow page of the leaf? */
+bool uringvfs__overflow_asked(uringvfs_file *database, uint32_t pgno);
+/* If it is: as uringvfs__stream_of. */
+uringvfs_stream *uringvfs__overflow_of(uringvfs_file *database);
+/* What it says comes behind it. */
+static inline void uringvfs__overflow_came(uringvfs_overflow *o, uint32_t pgno, const uint8_t *page) {
+  if (o->page == pgno) o->next = uringvfs__page_next_overflow(page);
+}
+/* Has it found rows in order? Then it wants to see the leaves that follow. */
+bool uringvfs__overflow_is_followed(const uringvfs_overflow *o);
+/* Does it want to know whether the page now asked for comes from the device? And: it did, or did not. */
+static inline bool uringvfs__overflow_is_waiting(uringvfs_overflow *o) {
+  if (o->untimed == 0) return true;
+  o->untimed--;
+  return false;
+}
+void uringvfs__overflow_timed(uringvfs_overflow *o, bool slow, bool of_a_tree);
 
 /* ---- page_batch.c: reading pages together ---- */
 
@@ -311,6 +362,7 @@ bool uringvfs__batch_add(uringvfs_file *database, uringvfs_batch *b, uringvfs_so
 /* Adds what the stream will want after pgno. */
 void uringvfs__stream_predict(uringvfs_file *database, const uringvfs_stream *s, uint32_t pgno, uringvfs_batch *b);
 void uringvfs__rows_predict(uringvfs_file *database, const uringvfs_stream *s, uint32_t pgno, uringvfs_batch *b);
+void uringvfs__overflow_predict(uringvfs_file *database, uringvfs_batch *b);
 /* How a page is got that no batch has brought. */
 typedef enum uringvfs_way {
   URINGVFS_READ_ALONE,  /* nothing else is wanted                                                      */

@@ -80,6 +80,16 @@ static uringvfs_stream *passed_by(uringvfs_readahead *ra, uringvfs_place place) 
   return NULL;
 }
 
+const uringvfs_stream *uringvfs__stream_at(const uringvfs_readahead *ra, uint32_t pgno) {
+  for (int i = 0; i < URINGVFS_STREAMS; i++) {
+    const uringvfs_stream *s = &ra->streams[i];
+    const uringvfs_tree_node *n = &ra->map.nodes[s->place.node];
+    if (s->direction != URINGVFS_NOWHERE && s->place.position < n->count && n->children[s->place.position] == pgno)
+      return s;
+  }
+  return NULL;
+}
+
 /* The neighbour of a child that was asked for before: two in a row. */
 static uringvfs_stream *begun_by(uringvfs_readahead *ra, uringvfs_place place) {
   uringvfs_tree_node *n = &ra->map.nodes[place.node];

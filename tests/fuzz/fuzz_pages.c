@@ -118,6 +118,15 @@ static bool rowid_of(const uringvfs_cells *cells, unsigned i, int64_t *rowid) {
   return is_there;
 }
 
+static void check_chains_of(const uringvfs_cells *cells) {
+  uringvfs_chain chains[URINGVFS_LEAF_CHAINS];
+  const unsigned n = uringvfs__page_chains(cells, chains);
+  FUZZ_CHECK(n <= URINGVFS_LEAF_CHAINS, "%u chains", n);
+  for (unsigned i = 0; i < n; i++)
+    FUZZ_CHECK(chains[i].pages > 0 && chains[i].pages <= INT32_MAX / (cells->usable - 4) + 1, "a chain of %u pages",
+               chains[i].pages);
+}
+
 static void check_leaf_records(const uringvfs_cells *cells, const plain_page *plain) {
   for (unsigned i = 0; i < cells->count; i = cell_after(i, cells->count)) {
     int64_t rowid = 0, expected = 0;
@@ -194,6 +203,7 @@ static void feed(uint32_t pgno, bool always) {
     FUZZ_CHECK((kind == URINGVFS_PAGE_INTERIOR) == plain.interior, "page %u is of kind %d", pgno, (int)kind);
     check_children(&cells, &plain);
     check_leaf_records(&cells, &plain);
+    if (!plain.interior) check_chains_of(&cells);
     if (always || plain.interior) learn(pgno, &cells, &plain);
   }
   if (kind == URINGVFS_PAGE_LEAF_TABLE || kind == URINGVFS_PAGE_LEAF_INDEX) uringvfs__tree_leaf_seen(w.map, pgno);

@@ -277,6 +277,147 @@ static void test_points_of_one_transaction(void **state) {
   db_close(db);
 }
 
+/* ---- overflow chains that are scattered in the file ---- */
+
+/* Every number below n once, in no order: the cubes, where n is a prime and n - 1 no multiple of 3. */
+static int scattered(int i, int n) { return (int)((long long)i * i % n * i % n); }
+
+/* Each of these rows has an overflow page. */
+static void make_filler(sqlite3 *db, int page_size, int rows) {
+  char text[256];
+  snprintf(
+      text, sizeof text,
+      "CREATE TABLE f(id INTEGER PRIMARY KEY, x); WITH c(i) AS (VALUES(0) UNION ALL SELECT i+1 FROM c WHERE i < %d) "
+      "INSERT INTO f SELECT i, zeroblob(%d) FROM c",
+      rows, page_size);
+  sql(db, text);
+}
+
+/* The pages that are free next are anywhere. No more than are used at once: of many, SQLite takes those that lie side by side. */
+static void free_some(sqlite3 *db, int *freed, int pages, int rows) {
+  char text[64];
+  for (; pages > 0; pages--) {
+    snprintf(text, sizeof text, "DELETE FROM f WHERE id = %d", scattered((*freed)++, rows));
+    sql(db, text);
+  }
+}
+
+typedef struct chains {
+  shape shape;
+  bool in_wal;      /* they are written there, and stay there */
+  int rows, filler; /* rows, as many as scattered() wants     */
+} chains;
+
+/* Values of 2 to 6 pages each. Of w, some rows are on interior pages. */
+static sqlite3 *make_chains(const char *path, const chains *c) {
+  char text[1024];
+  const int size = c->shape.page_size;
+  sqlite3 *db = db_open(path, default_vfs);
+  int reserved = c->shape.reserved, freed = 0;
+  assert_int_equal(sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved), SQLITE_OK);
+  snprintf(text, sizeof text,
+           "PRAGMA page_size=%d; PRAGMA auto_vacuum=%d; PRAGMA journal_mode=off; PRAGMA synchronous=off;"
+           "CREATE TABLE t(id INTEGER PRIMARY KEY, a INT, b, c INT);"
+           "CREATE TABLE w(id INTEGER PRIMARY KEY, a INT, b, c INT) WITHOUT ROWID",
+           size, c->shape.auto_vacuum);
+  sql(db, text);
+  make_filler(db, size, c->filler);
+  snprintf(text, sizeof text, "PRAGMA journal_mode=%s; PRAGMA wal_autocheckpoint=0; BEGIN", c->shape.journal);
+  sql(db, text);
+  for (int i = 0; i < c->rows; i++) {
+    free_some(db, &freed, 2 + i % 5 + i % 2, c->filler);
+    snprintf(text, sizeof text, "INSERT INTO %s VALUES(%d, %d, randomblob(%d), %d)", i % 3 ? "t" : "w",
+             scattered(i, c->rows), i % 5, size * (2 + i % 5) - i % 7 * size / 9, i % 11);
+    sql(db, text);
+  }
+  sql(db, "COMMIT");
+  if (c->in_wal) return db;
+  if (strcmp(c->shape.journal, "wal") == 0) sql(db, "PRAGMA wal_checkpoint(TRUNCATE)");
+  db_close(db);
+  return NULL;
+}
+
+/* Of all bytes of all columns in the order of the rows. */
+static uint64_t digest(sqlite3 *db, const char *query) {
+  sqlite3_stmt *stmt;
+  uint64_t sum = 14695981039346656037u;
+  int rc;
+  assert_int_equal(sqlite3_prepare_v2(db, query, -1, &stmt, NULL), SQLITE_OK);
+  while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+    for (int i = 0; i < sqlite3_column_count(stmt); i++) {
+      const uint8_t *bytes = sqlite3_column_blob(stmt, i);
+      for (int n = sqlite3_column_bytes(stmt, i); n > 0; n--) sum = (sum ^ *bytes++) * 1099511628211u;
+    }
+  }
+  assert_int_equal(rc, SQLITE_DONE);
+  assert_int_equal(sqlite3_finalize(stmt), SQLITE_OK);
+  return sum;
+}
+
+static void chains_are_read_ahead(const chains *c, sqlite3 *a, sqlite3 *b) {
+  static const char *const whole[] = {"SELECT id, b FROM t", "SELECT id, b FROM t ORDER BY id DESC",
+                                      "SELECT id, b FROM w", "SELECT id, b FROM w ORDER BY id DESC",
+                                      "SELECT id, b, c FROM t WHERE id > 7"};
+  for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
+    assert_int_equal(digest(a, whole[i]), digest(b, whole[i]));
+    if (!vfs_is_uring || !ring_works) continue;
+    const int pages = strstr(whole[i], "w") ? c->rows / 3 : c->rows * 5 / 4; /* the leaves are a third of that */
+    const effort e = effort_of(b, whole[i]);
+    if (e.issued < pages || e.wasted * 20 > e.issued)
+      fail_msg("page size %d, %s, %s: %lld pages read ahead, %lld of them for nothing", c->shape.page_size,
+               c->shape.journal, whole[i], e.issued, e.wasted);
+  }
+}
+
+static void other_columns_are_not(const chains *c, sqlite3 *db) {
+  static const char *const partly[] = {"SELECT id, a, length(b) FROM t",
+                                       "SELECT id, a FROM w WHERE length(b) > 1 ORDER BY id DESC"};
+  for (size_t i = 0; i < sizeof partly / sizeof *partly; i++) {
+    const effort e = effort_of(db, partly[i]);
+    if (e.issued > c->rows || e.wasted * 20 > e.issued) /* of leaves there are fewer */
+      fail_msg("page size %d, %s: %lld pages read ahead, %lld of them for nothing", c->shape.page_size, partly[i],
+               e.issued, e.wasted);
+  }
+}
+
+static void single_rows_are_not(const chains *c, sqlite3 *db) {
+  effort all = {0, 0, 0};
+  for (int i = 0; i < 300; i++) {
+    char query[128];
+    snprintf(query, sizeof query, "SELECT b FROM %s WHERE id = %d", i % 3 ? "t" : "w",
+             (int)(i * 2654435761u % (unsigned)c->rows));
+    const effort e = effort_of(db, query);
+    all.wasted += e.wasted;
+    all.reads += e.reads;
+  }
+  if (all.wasted > 2 && all.wasted * 100 > all.reads)
+    fail_msg("page size %d: %lld of %lld pages for nothing", c->shape.page_size, all.wasted, all.reads);
+}
+
+static void test_scattered_chains(void **state) {
+  static const chains all[] = {
+      {{512, 0, 0, "delete"}, false, 1013, 5081}, {{512, 16, 1, "wal"}, true, 1013, 5081},
+      {{1024, 0, 2, "wal"}, false, 509, 2549},    {{4096, 0, 0, "delete"}, false, 509, 2549},
+      {{4096, 32, 0, "wal"}, false, 509, 2549},   {{4096, 0, 0, "wal"}, true, 509, 2549},
+      {{16384, 0, 0, "wal"}, true, 251, 1259},    {{65536, 0, 0, "off"}, false, 251, 1259},
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    const char *path = at("chains.db");
+    database_remove(path);
+    sqlite3 *writer = make_chains(path, &all[i]);
+    sqlite3 *a = reader(path, default_vfs), *b = reader(path, uring_vfs());
+    chains_are_read_ahead(&all[i], a, b);
+    if (vfs_is_uring && ring_works) {
+      other_columns_are_not(&all[i], b);
+      single_rows_are_not(&all[i], b);
+    }
+    db_close(a);
+    db_close(b);
+    if (writer != NULL) db_close(writer);
+  }
+}
+
 /* ---- never stale ---- */
 
 /* Steps through t and adds up k, calling `between` after every so many rows. */
@@ -417,11 +558,9 @@ static void damaged_answer(sqlite3 *db, const char *query, int round) {
 ** Nothing hangs, and nothing is read from elsewhere (the sanitizers look). The answers are not compared: SQLite's own for a damaged
 ** page may differ from one reading to the next.
 */
-static void test_damaged_pages(void **state) {
-  (void)state;
-  const char *path = at("good.db"), *damaged = at("damaged.db");
-  make(path, &(shape){512, 0, 0, "delete"});
-  for (int round = 0; round < 150; round++) {
+static void damage_and_scan(const char *path, const char *const *queries, size_t count, int rounds) {
+  const char *damaged = at("damaged.db");
+  for (int round = 0; round < rounds; round++) {
     char command[2 * PATH_MAX + 16];
     snprintf(command, sizeof command, "cp %s %s", path, damaged);
     assert_int_equal(system(command), 0);
@@ -437,10 +576,20 @@ static void test_damaged_pages(void **state) {
     }
     close(fd);
     sqlite3 *db = reader(damaged, uring_vfs());
-    for (size_t i = 0; i < sizeof scans / sizeof *scans; i++) damaged_answer(db, scans[i], round);
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) damaged_answer(db, others[i], round);
+    for (size_t i = 0; i < count; i++) damaged_answer(db, queries[i], round);
     db_close(db);
   }
+}
+
+static void test_damaged_pages(void **state) {
+  static const char *const of_chains[] = {"SELECT max(b), id FROM t", "SELECT b FROM w ORDER BY id DESC"};
+  (void)state;
+  const char *path = at("good.db"), *path_of_chains = at("good_chains.db");
+  make(path, &(shape){512, 0, 0, "delete"});
+  damage_and_scan(path, scans, sizeof scans / sizeof *scans, 150);
+  damage_and_scan(path, others, sizeof others / sizeof *others, 150);
+  make_chains(path_of_chains, &(chains){{512, 0, 0, "delete"}, false, 509, 2549});
+  damage_and_scan(path_of_chains, of_chains, sizeof of_chains / sizeof *of_chains, 150);
 }
 
 int main(void) {
@@ -452,6 +601,7 @@ int main(void) {
       cmocka_unit_test(test_joins),
       cmocka_unit_test(test_joins_of_few_rows),
       cmocka_unit_test(test_points_of_one_transaction),
+      cmocka_unit_test(test_scattered_chains),
       cmocka_unit_test(test_snapshot_beside_writer),
       cmocka_unit_test(test_lock_dropped_and_retaken),
       cmocka_unit_test(test_own_writes),
