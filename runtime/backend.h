@@ -82,7 +82,7 @@ int rt__uring_open(rt_loop **loop, rt_backend_choice choice, const rt_loop_optio
 bool rt__uring_holds(const rt_loop *loop, const rt_direct *d);
 /* Closes the descriptors whose id is of this base; base 0: all of them. */
 void rt__uring_drop(rt_loop *loop, uint64_t base);
-/* Nothing is in flight. Nothing stays behind in the ring either: takes back what `wake` needs, and waits for the kernel's workers. */
+/* Nothing is in flight. Takes back what `wake` needs, and gives the kernel's workers the time to let go of what they have done. */
 void rt__uring_quiesce(rt_loop *loop);
 /* In the child of a fork: close(2)s the descriptors, touches nothing else. Async-signal-safe. */
 void rt__uring_forget(rt_loop *loop);

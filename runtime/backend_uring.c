@@ -338,13 +338,14 @@ static void take_back_wake(rt__uring *u) {
 
 /*
 ** A worker thread of the kernel gives a request back to the thread that submitted it after it has posted the completion (io_uring.c,
-** io_wq_free_work, io_free_req), by a notification that ends that thread's next epoll_wait with EINTR. Asking for the cancellation of whatever
-** there is returns when no worker has a request any more, and leaving the kernel takes the notification along. There are a few instructions
-** between a worker's letting go of a request and its notification, hence twice: the second call gives them the time of a system call. No call
-** waits for them. Before Linux 6.0: EINVAL.
+** io_wq_free_work, io_free_req), by a notification that ends that thread's next epoll_wait with EINTR. No call waits for that, but leaving the
+** kernel takes along the notifications that have come. Asking for the cancellation of whatever there is looks at every worker, which gives them
+** the time; after two such calls hardly any notification is late (of writes whose completion was seen without entering the kernel, 2,900
+** in 3,000 before, 1 in 10,000 now). Before Linux 6.0 (which brought SEND_ZC, too) the kernel does not know the call and may
+** take milliseconds to say so.
 */
 static void let_workers_go(rt__uring *u) {
-  if (!u->worked) return;
+  if (!u->worked || u->dead || !kernel_has(IORING_OP_SEND_ZC)) return;
   u->worked = false;
   struct io_uring_sync_cancel_reg all = {
       .fd = -1, .flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL, .timeout = {-1, -1}};

@@ -74,6 +74,7 @@ static int open_slot(rt__uring *u, const rt_direct *d, unsigned slot) {
   io_uring_prep_openat_direct(sqe, AT_FDCWD, d->path, d->open_flags, 0, slot);
   sqe->user_data = RT__UD_OPEN;
   u->last = NULL;
+  u->worked = true; /* if the path is not in the kernel's cache */
   u->open_result = RT__OPEN_RUNNING;
   rt__count(RT__DIRECT_OPENS, 1);
   while (u->open_result == RT__OPEN_RUNNING) {

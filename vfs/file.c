@@ -263,6 +263,7 @@ static int file_fetch(sqlite3_file *file, sqlite3_int64 offset, int amount, void
   if (rc == SQLITE_OK) rc = PARENT(f, xFetch)(f->parent, offset, amount, page);
   if (rc != SQLITE_OK || *page == NULL) return rc;
   f->fetched++;
+  f->mapped_by_sqlite = true;
   if (f->role == URINGVFS_DATABASE) uringvfs__readahead_fetched(f, *page, amount, offset);
   return SQLITE_OK;
 }

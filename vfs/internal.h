@@ -257,7 +257,9 @@ struct uringvfs_file {
   uringvfs_inode *inode; /* NULL: no ring has been wanted yet, or none can be had              */
   bool inode_wanted;     /* not looked for yet                                                 */
   bool writable, nofollow;
-  bool unmappable;      /* page_advice.c has tried                                                     */
+  bool unmappable;       /* page_advice.c has tried                                                     */
+  bool mapped_by_sqlite; /* xFetch gave out a page                                                      */
+  uint8_t slow_mappings;
   bool first_sync_done; /* by the parent, which also syncs the directory (os_unix.c, UNIXFILE_DIRSYNC) */
   int last_errno;       /* of the ring's last failure, 0: ask the parent */
 

@@ -76,6 +76,7 @@ void uringvfs__blocks_give_up(uringvfs_leaf_blocks *b) {
   b->useless = true;
 }
 
-void uringvfs__blocks_late(uringvfs_leaf_blocks *b) {
+void uringvfs__blocks_late(uringvfs_leaf_blocks *b, uint32_t pgno) {
+  b->asked[(pgno - 1) / 64] &= ~block_mask(b, pgno); /* to be asked for again */
   if (++b->late > LATE_MOST + 2 * b->blocks) uringvfs__blocks_give_up(b);
 }

@@ -18,7 +18,7 @@ _Static_assert((URINGVFS_READAHEAD_MAX + 1) * sizeof(uringvfs_page_op) <= URINGV
 
 uint32_t uringvfs__page_number(const uringvfs_file *database, bool wal, int amount, uint64_t offset) {
   const uint32_t page_size = database->format.page_size;
-  if ((uint32_t)amount != page_size) return 0;
+  if (page_size == 0 || (uint32_t)amount != page_size) return 0;
   if (wal) return uringvfs__wal_index_page(database, offset, page_size);
   const uint64_t number = offset / page_size + 1;
   return offset % page_size == 0 && number <= UINT32_MAX ? (uint32_t)number : 0;
@@ -138,7 +138,7 @@ static void count_batch(uringvfs_readahead *ra, unsigned ahead) {
   ra->batches++;
   if (ahead > ra->deepest) ra->deepest = ahead;
   ra->nodes_in_vain = 0;
-  ra->patience = URINGVFS_PATIENCE;
+  ra->patience = ra->most_lost = URINGVFS_PATIENCE;
 }
 
 /* ---- by the kernel, into its cache ---- */
@@ -157,7 +157,7 @@ static uringvfs_range range_of(uringvfs_leaf_blocks *blocks, const uringvfs_sour
   return (uringvfs_range){(uint64_t)(pgno - 1) * page_size, (uint64_t)count * page_size};
 }
 
-/* Asks for what the batch holds of one of the two files. False: that cannot be done. */
+/* Asks for what the batch holds of one of the two files. False: it could not be done. */
 static bool advise_part(uringvfs_file *database, const uringvfs_batch *b, bool wal) {
   uringvfs_range ranges[URINGVFS_READAHEAD_MAX + 1];
   unsigned n = 0;
@@ -173,6 +173,18 @@ static bool advise_part(uringvfs_file *database, const uringvfs_batch *b, bool w
   if (n == 0 || uringvfs__advise(wal ? database->wal : database, ranges, n) > 0) return true;
   uringvfs__blocks_give_up(&database->readahead->blocks); /* some are marked that nobody asked for */
   return false;
+}
+
+/* Leaves out what cannot be asked for. Returns how many pages that was. */
+static unsigned keep_within_reach(uringvfs_file *database, uringvfs_batch *b) {
+  const uint64_t reach[] = {uringvfs__advice_reach(database),
+                            database->wal != NULL ? uringvfs__advice_reach(database->wal) : 0};
+  const unsigned before = b->count;
+  b->count = 0;
+  for (unsigned i = 0; i < before; i++)
+    if (b->sources[i].offset + database->format.page_size <= reach[b->sources[i].wal])
+      b->sources[b->count++] = b->sources[i];
+  return before - b->count;
 }
 
 static bool advise_files(uringvfs_file *database, const uringvfs_batch *b) {
@@ -205,6 +217,7 @@ void uringvfs__advise_more(uringvfs_file *database, uringvfs_stream *s, uint32_t
   if (s->used * 4 < s->read_ahead * 3 || !begin(database, &b)) return;
   choose_depth(database, s);
   predict(database, s, pgno, &b);
+  (void)keep_within_reach(database, &b);
   if (b.count > 0) (void)advise(database, s, &b, NULL);
 }
 
@@ -246,7 +259,12 @@ uringvfs_way uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *
   predict(database, s, pgno, &b);
   if (b.count < 2) return URINGVFS_READ_ALONE;
   const bool ring = !mapped && uringvfs__reads_take_ring(database, b.count);
-  if ((!ring || is_scan(database, s)) && advise(database, s, &b, &wanted)) return URINGVFS_READ_ADVISED;
+  if (!ring || is_scan(database, s)) {
+    uringvfs_batch advised = b;
+    const unsigned left_out = keep_within_reach(database, &advised);
+    if (advised.count > 0 && (!ring || left_out == 0) && advise(database, s, &advised, &wanted))
+      return URINGVFS_READ_ADVISED;
+  }
   if (!ring) return URINGVFS_READ_ALONE;
   read_batch(database, s, &b, goes_on);
   return URINGVFS_READ_BATCH;

@@ -33,6 +33,7 @@ enum {
   NODES_IN_VAIN = 64,    /* interior pages learned without a use before most are only noted */
   LEARNED_OF_NOTED = 16, /* one in so many is learned all the same                          */
   CACHED_READ_NS = 8000, /* a page that takes longer came from a device                     */
+  LOST_MOST = 256,       /* pages that came from the device, between two searches            */
   FAULTS = 32,           /* of a mapping that are left to the kernel's own read-around      */
   TIMED_READS = 8        /* of the cached pages one in so many is timed                     */
 };
@@ -143,7 +144,7 @@ static uringvfs_readahead *readahead_of(uringvfs_file *database) {
   if (database->readahead == NULL) {
     uringvfs_readahead *ra = calloc(1, sizeof *ra);
     if (ra == NULL) return NULL;
-    ra->patience = URINGVFS_PATIENCE;
+    ra->patience = ra->most_lost = URINGVFS_PATIENCE;
     uringvfs__wal_index_snapshot(database, database->read_mark, &ra->wal_frames);
     database->readahead = ra;
   }
@@ -259,7 +260,7 @@ static int read_timed(uringvfs_file *database, uint32_t pgno, const request *r, 
   const uint64_t start_ns = rt_now_ns();
   int rc = read_one(r);
   *slow = rt_now_ns() - start_ns >= CACHED_READ_NS;
-  if (*slow && r->file == database && uringvfs__blocks_asked(blocks, pgno)) uringvfs__blocks_late(blocks);
+  if (*slow && r->file == database && uringvfs__blocks_asked(blocks, pgno)) uringvfs__blocks_late(blocks, pgno);
   return rc;
 }
 
@@ -281,6 +282,18 @@ static int read_cached(uringvfs_file *database, uint32_t pgno, uringvfs_stream *
 }
 
 /*
+** The map finds a page quickly only as long as no other has taken its place there. A scan that comes by again, over interior pages that
+** SQLite still has in its cache, would not be seen: so once in many slow pages all nodes are searched.
+*/
+static void look_everywhere(uringvfs_readahead *ra, uint32_t pgno) {
+  uringvfs_place place;
+  if (++ra->lost < ra->most_lost || uringvfs__tree_find(&ra->map, pgno, &place, false)) return;
+  ra->lost = 0;
+  if (ra->most_lost < LOST_MOST) ra->most_lost *= 2;
+  uringvfs__tree_remind(&ra->map, pgno);
+}
+
+/*
 ** Reads a page alone, and tells those who want to know whether it came from the device. While the kernel has the pages, few are
 ** timed.
 */
@@ -293,6 +306,7 @@ static int read_alone(uringvfs_file *database, uint32_t pgno, const request *r) 
   if (ra->untimed > 0) ra->untimed--;
   if (!rows && !overflow) return read_one(r);
   int rc = read_timed(database, pgno, r, &slow);
+  if (slow) look_everywhere(ra, pgno);
   slow = slow || !timed;
   if (rows && !slow) ra->untimed = TIMED_READS - 1;
   for (int i = 0; i < URINGVFS_ROW_LOOKUPS; i++)

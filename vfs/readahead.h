@@ -65,6 +65,8 @@ typedef struct uringvfs_tree_map {
 bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_cells *cells);
 /* False: not known, and *place is {0, 0}, which leads nowhere. thoroughly: by looking everywhere that rows can be looked up. */
 bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place, bool thoroughly);
+/* Makes the page and its neighbours be found again, whose places others have taken. Looks everywhere. */
+void uringvfs__tree_remind(uringvfs_tree_map *map, uint32_t pgno);
 /*
 ** The page after (direction 1) or before (-1) the one at *place, on the same level of the tree, where *place is moved to. 0: there is none, or
 ** it is not known; *interior is then the interior page that would tell, or 0.
@@ -155,6 +157,8 @@ typedef struct uringvfs_range {
   uint64_t offset, bytes;
 } uringvfs_range;
 
+/* Bytes at the beginning of the file that can be asked for; 0: it cannot be done with this file. */
+uint64_t uringvfs__advice_reach(uringvfs_file *f);
 /* Asks for these parts of the file without waiting for them. Returns for how many; 0: it cannot be done with this file. */
 unsigned uringvfs__advise(uringvfs_file *f, const uringvfs_range *ranges, unsigned count);
 
@@ -179,7 +183,7 @@ bool uringvfs__blocks_dense(const uringvfs_leaf_blocks *b, uint32_t pgno);
 /* It is asked for as a whole: *pgno becomes its first page; returns how many it has. */
 uint32_t uringvfs__blocks_take(uringvfs_leaf_blocks *b, uint32_t *pgno);
 /* A page of a block that was asked for had to be read from the device. */
-void uringvfs__blocks_late(uringvfs_leaf_blocks *b);
+void uringvfs__blocks_late(uringvfs_leaf_blocks *b, uint32_t pgno);
 /* No more blocks until the next tenure. */
 void uringvfs__blocks_give_up(uringvfs_leaf_blocks *b);
 void uringvfs__blocks_free(uringvfs_leaf_blocks *b);
@@ -301,6 +305,8 @@ struct uringvfs_readahead {
   unsigned nodes_in_vain; /* learned since the last batch      */
   uint32_t noted[4];      /* not learned, the latest first     */
   unsigned strangers;     /* pages of unknown parents in a row */
+  unsigned lost,
+      most_lost; /* pages that no stream wanted and that came from the device, and how many make it worth looking everywhere */
   unsigned patience;
 };
 

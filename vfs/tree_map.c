@@ -142,11 +142,11 @@ bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_
   return true;
 }
 
-/* The first place of a page where rows can be looked up. */
-static bool search(const uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place) {
+/* The first place of a page, or the first where rows can be looked up. */
+static bool search(const uringvfs_tree_map *map, uint32_t pgno, bool rows, uringvfs_place *place) {
   for (int i = 1; i < URINGVFS_TREE_NODES; i++) {
     const uringvfs_tree_node *n = &map->nodes[i];
-    for (unsigned k = 0; n->keys != NULL && k < n->count; k++) {
+    for (unsigned k = 0; (n->keys != NULL || !rows) && k < n->count; k++) {
       if (n->children[k] != pgno) continue;
       *place = (uringvfs_place){(uint16_t)i, (uint16_t)k};
       return true;
@@ -155,12 +155,19 @@ static bool search(const uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *
   return false;
 }
 
+void uringvfs__tree_remind(uringvfs_tree_map *map, uint32_t pgno) {
+  uringvfs_place place;
+  if (!search(map, pgno, false, &place)) return;
+  const uringvfs_tree_node *n = &map->nodes[place.node];
+  for (unsigned i = 0; i < n->count; i++) *slot_of(map, n->children[i]) = (uringvfs_place){place.node, (uint16_t)i};
+}
+
 bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place, bool thoroughly) {
   *place = *slot_of(map, pgno);
   const uringvfs_tree_node *n = &map->nodes[place->node];
   if (place->position < n->count && n->children[place->position] == pgno) return true;
   *place = (uringvfs_place){0, 0};
-  return thoroughly && search(map, pgno, place);
+  return thoroughly && search(map, pgno, true, place);
 }
 
 bool uringvfs__tree_is_interior(uringvfs_tree_map *map, uint32_t pgno) { return node_of(map, pgno) != NULL; }

@@ -87,7 +87,8 @@ static row_value ask_default(const char *path, const char *query) {
   return answer;
 }
 
-static void cold_scan(const char *way, const char *query, long long mmap_size) {
+/* At least so many pages are read ahead. */
+static void cold_scan(const char *way, const char *query, long long mmap_size, int least) {
   const char *path = at("cold.db");
   const row_value expected = ask_default(path, query);
   if (!is_cold(path)) skip();
@@ -96,7 +97,7 @@ static void cold_scan(const char *way, const char *query, long long mmap_size) {
   check_answer(db, query, &expected);
   const long long ahead = stat_value(db, "readahead_issued") - issued,
                   in_vain = stat_value(db, "readahead_wasted") - wasted;
-  if (ahead < 100 || in_vain * 20 > ahead)
+  if (ahead < least || in_vain * 20 > ahead)
     fail_msg("%s, mmap_size %lld: %s: %lld pages read ahead, %lld of them for nothing", way, mmap_size, query, ahead,
              in_vain);
   db_close(db);
@@ -109,13 +110,13 @@ static void test_cold_scans(void **state) {
     (void)make(journals[j]);
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
       if (strstr(ways[w], "=uring&uring_backend=uring") != NULL && !ring_works) continue;
-      cold_scan(ways[w], forwards, 0);
-      cold_scan(ways[w], backwards, 0);
+      cold_scan(ways[w], forwards, 0, 100);
+      cold_scan(ways[w], backwards, 0, 100);
     }
     /* With the ring forced the kernel's own read-around does not get the first go. */
-    if (ring_works) cold_scan(ways[2], forwards, 1 << 30);
-    if (ring_works) cold_scan(ways[2], backwards, 1 << 30);
-    cold_scan(ways[0], forwards, 1 << 20); /* of about eight MiB */
+    if (ring_works) cold_scan(ways[2], forwards, 1 << 30, 100);
+    if (ring_works) cold_scan(ways[2], backwards, 1 << 30, 100);
+    cold_scan(ways[1], forwards, 1 << 20, 0); /* of about eight MiB; one fault may bring them all */
   }
 }
 
@@ -202,25 +203,20 @@ static void test_blocks_given_up(void **state) {
   db_close(db);
 }
 
-/* An application may forbid SQLite all mappings: then nothing can be asked for without a ring, and everything else goes on. */
-static void test_mappings_forbidden(void **state) {
-  (void)state;
-  const char *path = make("delete");
-  const row_value expected = ask_default(path, forwards);
-  if (!is_cold(path)) skip();
+/* ---- limits for mappings, which are set before SQLite starts ---- */
+
+/* Does `body` hold in a process with these limits? */
+static void with_limits(long long usual, long long most, bool (*body)(sqlite3 *db), const char *way) {
+  const char *path = at("cold.db");
   pid_t child = fork();
   if (child == 0) {
     sqlite3 *db = NULL;
-    row_value answer;
-    long long before;
     char uri[PATH_MAX + 128];
-    snprintf(uri, sizeof uri, "file:%s?%s", path, ways[0]);
+    snprintf(uri, sizeof uri, "file:%s?%s", path, way);
     const bool ok = sqlite3_shutdown() == SQLITE_OK &&
-                    sqlite3_config(SQLITE_CONFIG_MMAP_SIZE, (sqlite3_int64)0, (sqlite3_int64)0) == SQLITE_OK &&
+                    sqlite3_config(SQLITE_CONFIG_MMAP_SIZE, (sqlite3_int64)usual, (sqlite3_int64)most) == SQLITE_OK &&
                     uringvfs_register(0) == SQLITE_OK &&
-                    sqlite3_open_v2(uri, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI, NULL) == SQLITE_OK &&
-                    (before = stat_value(db, "readahead_issued")) >= 0 && sql_rc(db, forwards, &answer) == SQLITE_OK &&
-                    strcmp(answer.text, expected.text) == 0 && stat_value(db, "readahead_issued") == before;
+                    sqlite3_open_v2(uri, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI, NULL) == SQLITE_OK && body(db);
     _exit(ok ? 0 : 1);
   }
   int status;
@@ -228,13 +224,86 @@ static void test_mappings_forbidden(void **state) {
   assert_int_equal(status, 0);
 }
 
+static row_value expected_there;
+
+static long long read_ahead_by_scan(sqlite3 *db) {
+  row_value answer;
+  const long long before = stat_value(db, "readahead_issued");
+  const bool right = sql_rc(db, forwards, &answer) == SQLITE_OK && strcmp(answer.text, expected_there.text) == 0;
+  return right ? stat_value(db, "readahead_issued") - before : -1;
+}
+
+static bool nothing_is_read_ahead(sqlite3 *db) { return read_ahead_by_scan(db) == 0; }
+static bool much_is_read_ahead(sqlite3 *db) { return read_ahead_by_scan(db) > 1000; }
+static bool much_is_read_in_batches(sqlite3 *db) {
+  const long long before = stat_value(db, "batch_ops");
+  return read_ahead_by_scan(db) > 1000 && stat_value(db, "batch_ops") - before > 1000;
+}
+static bool wal_is_not_mapped(sqlite3 *db) { return read_ahead_by_scan(db) >= 0 && !is_mapped(at("cold.db-wal")); }
+
+/* An application may forbid SQLite all mappings: then nothing can be asked for without a ring, and everything else goes on. */
+static void test_mappings_forbidden(void **state) {
+  (void)state;
+  const char *path = make("delete");
+  expected_there = ask_default(path, forwards);
+  if (!is_cold(path)) skip();
+  with_limits(0, 0, nothing_is_read_ahead, ways[0]);
+  assert_true(is_cold(path));
+  if (ring_works) with_limits(0, 0, much_is_read_ahead, ways[1]);
+}
+
+/* What lies behind the largest mapping is read ahead through a ring. */
+static void test_larger_than_mappings(void **state) {
+  (void)state;
+  const char *path = make("delete");
+  expected_there = ask_default(path, forwards);
+  if (!is_cold(path)) skip();
+  if (ring_works) with_limits(0, 1 << 20, much_is_read_in_batches, ways[1]);
+}
+
+/* SQLite gives the WAL a limit, too, but never maps it. */
+static void test_wal_is_not_mapped(void **state) {
+  (void)state;
+  const char *path = make("wal");
+  sqlite3 *writer = db_open(path, default_vfs);
+  sql(writer, "PRAGMA wal_autocheckpoint=0; UPDATE t SET k = k + 1");
+  expected_there.rows = 0;
+  assert_int_equal(sql_rc(writer, forwards, &expected_there), SQLITE_OK);
+  drop_from_cache(path);
+  drop_from_cache(with_suffix(path, "-wal"));
+  with_limits(1 << 30, 1 << 30, wal_is_not_mapped, ways[0]);
+  db_close(writer);
+}
+
+/* ---- the same again ---- */
+
+/* In one transaction, over interior pages that SQLite has in its cache. */
+static void test_second_scan(void **state) {
+  (void)state;
+  const char *path = make("delete");
+  if (!is_cold(path)) skip();
+  sqlite3 *db = open_way(path, ways[1], 0);
+  sql(db, "PRAGMA cache_size=200; BEGIN");
+  for (int i = 0; i < 3; i++) {
+    const long long before = stat_value(db, "readahead_issued");
+    sql(db, forwards);
+    const long long issued = stat_value(db, "readahead_issued") - before;
+    if (issued < 100) fail_msg("scan %d: %lld pages read ahead", i, issued);
+    drop_from_cache(path);
+  }
+  sql(db, "COMMIT");
+  db_close(db);
+}
+
 int main(void) {
   support_start();
   if (!vfs_is_uring) return support_end(false);
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_cold_scans),       cmocka_unit_test(test_cold_range),
-      cmocka_unit_test(test_no_mapping_stays), cmocka_unit_test(test_file_cut_short),
-      cmocka_unit_test(test_blocks_given_up),  cmocka_unit_test(test_mappings_forbidden),
+      cmocka_unit_test(test_cold_scans),           cmocka_unit_test(test_cold_range),
+      cmocka_unit_test(test_no_mapping_stays),     cmocka_unit_test(test_file_cut_short),
+      cmocka_unit_test(test_blocks_given_up),      cmocka_unit_test(test_mappings_forbidden),
+      cmocka_unit_test(test_larger_than_mappings), cmocka_unit_test(test_wal_is_not_mapped),
+      cmocka_unit_test(test_second_scan),
   };
   return support_end(cmocka_run_group_tests(tests, NULL, NULL) != 0);
 }
