@@ -34,6 +34,7 @@ enum {
   LEARNED_OF_NOTED = 16, /* one in so many is learned all the same                          */
   CACHED_READ_NS = 8000, /* a page that takes longer came from a device                     */
   LOST_MOST = 256,       /* pages that came from the device, between two searches            */
+  UNDISTURBED = 64,      /* pages of streams that the kernel had, in a row, before most are not looked at */
   FAULTS = 32,           /* of a mapping that are left to the kernel's own read-around      */
   TIMED_READS = 8        /* of the cached pages one in so many is timed                     */
 };
@@ -237,7 +238,7 @@ static const uint8_t *content_of(const request *r) { return r->mapped != NULL ? 
 /* The page leaves the buffer for the caller. False: it was not there, but asked for. */
 static bool hand_out(uringvfs_file *database, const request *r, unsigned slot) {
   uringvfs_page_buffer *buffer = &database->readahead->buffer;
-  const bool filled = buffer->slots[slot].state == URINGVFS_SLOT_FILLED && r->mapped == NULL;
+  const bool filled = buffer->slots[slot].state == URINGVFS_SLOT_FILLED && r->data != NULL;
   if (filled) {
     const uint8_t *page = uringvfs__buffer_page(buffer, slot);
     memcpy(r->data, page, (size_t)r->amount);
@@ -269,7 +270,9 @@ static int read_timed(uringvfs_file *database, uint32_t pgno, const request *r, 
 ** another process that wanted the processor; two in a row are the device.
 */
 static int read_cached(uringvfs_file *database, uint32_t pgno, uringvfs_stream *s, const request *r) {
+  uringvfs_readahead *ra = database->readahead;
   bool slow;
+  ra->undisturbed++;
   if (s->untimed > 0) {
     s->untimed--;
     return read_one(r);
@@ -277,7 +280,11 @@ static int read_cached(uringvfs_file *database, uint32_t pgno, uringvfs_stream *
   int rc = read_timed(database, pgno, r, &slow);
   if (slow) s->cached = !s->slow;
   s->slow = slow;
-  if (!slow) s->untimed = TIMED_READS - 1;
+  if (slow) return rc;
+  if (ra->undisturbed >= UNDISTURBED && uringvfs__stream_left(ra, s) >= TIMED_READS)
+    ra->coasting = TIMED_READS - 1;
+  else
+    s->untimed = TIMED_READS - 1;
   return rc;
 }
 
@@ -369,8 +376,19 @@ static int read_page(uringvfs_file *database, uint32_t pgno, const request *r) {
   if (slot >= 0) return hand_out(database, r, (unsigned)slot) ? SQLITE_OK : read_advised(database, pgno, waited_for, r);
   if (s == NULL && overflow) s = uringvfs__overflow_of(database);
   if (rows != NULL && (s == NULL || !rows->cached)) s = rows;
-  if (s == NULL) return read_alone(database, pgno, r);
-  return s->cached ? read_cached(database, pgno, s, r) : read_ahead(database, pgno, s, r, wanted);
+  if (s != NULL && s->cached) return read_cached(database, pgno, s, r);
+  if (!uringvfs__tree_is_interior(&ra->map, pgno)) ra->undisturbed = 0;
+  return s == NULL ? read_alone(database, pgno, r) : read_ahead(database, pgno, s, r, wanted);
+}
+
+/*
+** Where one stream after the other has gone through pages that the kernel has, and nothing else was asked for, most pages need not be
+** looked at: the stream finds its place again (stream.c, caught_up).
+*/
+static bool coasts(uringvfs_readahead *ra) {
+  if (ra->coasting == 0) return false;
+  ra->coasting--;
+  return ra->buffer.taken == 0;
 }
 
 /* SQLite may read overflow pages past its cache, each no further than it is used (btree.c, accessPayload). */
@@ -393,8 +411,10 @@ int uringvfs__readahead_read(uringvfs_file *database, uringvfs_file *file, void 
   const int page_bytes = part ? (int)database->format.page_size : amount;
   const request r = {file, data, NULL, amount, offset};
   uint32_t pgno = is_wanted(database) ? uringvfs__page_number(database, wal, page_bytes, (uint64_t)offset) : 0;
-  int rc = pgno != 0 && database->readahead != NULL ? read_page(database, pgno, &r) : read_one(&r);
+  const bool looked_at = pgno != 0 && database->readahead != NULL && !coasts(database->readahead);
+  int rc = looked_at ? read_page(database, pgno, &r) : read_one(&r);
   if (pgno == 0 && offset == 0 && !wal) pgno = 1;
+  if (!looked_at && pgno > 1 && uringvfs__page_kind(data, pgno) != URINGVFS_PAGE_INTERIOR) return rc;
   if (rc == SQLITE_OK && pgno != 0) came(database, pgno, data, amount, part);
   return rc;
 }
@@ -403,6 +423,7 @@ void uringvfs__readahead_fetched(uringvfs_file *database, const void *page, int 
   if (!is_wanted(database)) return;
   const uint32_t pgno = uringvfs__page_number(database, false, amount, (uint64_t)offset);
   if (pgno == 0) return;
-  if (database->readahead != NULL) (void)read_page(database, pgno, &(request){database, NULL, page, amount, offset});
-  came(database, pgno, page, amount, false);
+  const bool looked_at = database->readahead != NULL && !coasts(database->readahead);
+  if (looked_at) (void)read_page(database, pgno, &(request){database, NULL, page, amount, offset});
+  if (looked_at || uringvfs__page_kind(page, pgno) == URINGVFS_PAGE_INTERIOR) came(database, pgno, page, amount, false);
 }

@@ -297,8 +297,10 @@ struct uringvfs_readahead {
   uint8_t untimed;                      /* reads alone that need not be timed            */
   uringvfs_overflow overflow;
   uint32_t clock;
-  unsigned latest; /* stream that moved as expected */
-  unsigned faults; /* pages of scans that came from the device when SQLite touched their mapping */
+  unsigned latest;      /* stream that moved as expected                           */
+  unsigned undisturbed; /* pages in a row that streams wanted and the kernel had  */
+  unsigned coasting;    /* pages that need not be looked at                       */
+  unsigned faults;      /* pages of scans that came from the device when SQLite touched their mapping */
   unsigned caution;
   unsigned issued, used, wasted, batches, deepest; /* not yet in the totals */
   /* To learn an interior page costs as much as to read it. Where only single rows are looked up it is put off. */
@@ -312,6 +314,8 @@ struct uringvfs_readahead {
 
 /* The stream that asked for this page last, or NULL. */
 const uringvfs_stream *uringvfs__stream_at(const uringvfs_readahead *ra, uint32_t pgno);
+/* Pages of the parent that the stream has not come to yet; 0: it follows no parent. */
+unsigned uringvfs__stream_left(const uringvfs_readahead *ra, const uringvfs_stream *s);
 /* Moves the stream that asked for this page. NULL: there is none, or its evidence is not enough to read ahead. */
 uringvfs_stream *uringvfs__stream_of(uringvfs_file *database, uint32_t pgno);
 

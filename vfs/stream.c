@@ -68,6 +68,20 @@ static uringvfs_stream *expected_by(uringvfs_readahead *ra, uint32_t pgno) {
   return NULL;
 }
 
+/* The stream that moved last, after pages that nobody looked at (readahead.c, coasts). The map may not find this one. */
+static uringvfs_stream *caught_up(uringvfs_readahead *ra, uint32_t pgno) {
+  uringvfs_stream *s = &ra->streams[ra->latest];
+  const uringvfs_tree_node *n = &ra->map.nodes[s->place.node];
+  for (int gap = 1; gap <= LARGEST_GAP && s->direction != URINGVFS_NOWHERE; gap++) {
+    const int position = (int)s->place.position + gap * (int)s->direction;
+    if (position < 0 || position >= (int)n->count) break;
+    if (n->children[position] != pgno) continue;
+    move(ra, s, (uringvfs_place){s->place.node, (uint16_t)position});
+    return s;
+  }
+  return NULL;
+}
+
 /* The stream that went over a few children that SQLite has in its cache. */
 static uringvfs_stream *passed_by(uringvfs_readahead *ra, uringvfs_place place) {
   for (int i = 0; i < URINGVFS_STREAMS; i++) {
@@ -78,6 +92,12 @@ static uringvfs_stream *passed_by(uringvfs_readahead *ra, uringvfs_place place) 
     return s;
   }
   return NULL;
+}
+
+unsigned uringvfs__stream_left(const uringvfs_readahead *ra, const uringvfs_stream *s) {
+  const uringvfs_tree_node *n = &ra->map.nodes[s->place.node];
+  if (s->direction == URINGVFS_NOWHERE || s->place.position >= n->count) return 0;
+  return s->direction == URINGVFS_FORWARD ? n->count - 1 - s->place.position : s->place.position;
 }
 
 const uringvfs_stream *uringvfs__stream_at(const uringvfs_readahead *ra, uint32_t pgno) {
@@ -165,6 +185,7 @@ uringvfs_stream *uringvfs__stream_of(uringvfs_file *database, uint32_t pgno) {
   uringvfs_stream *numbers = uringvfs__cache_matters(database) ? NULL : stream_of_numbers(ra, pgno);
   uringvfs_stream *s = expected_by(ra, pgno);
   uringvfs_place place;
+  if (s == NULL) s = caught_up(ra, pgno);
   if (s == NULL && uringvfs__tree_find(&ra->map, pgno, &place, false)) {
     const bool of_leaves = ra->map.nodes[place.node].level <= 1;
     if (of_leaves) s = passed_by(ra, place);
