@@ -118,7 +118,8 @@ static void leave(uringvfs_file *database, uint32_t to) {
 
 void uringvfs__overflow_end(uringvfs_readahead *ra) {
   end_run(ra);
-  ra->overflow = (uringvfs_overflow){.suspicion = ra->overflow.suspicion};
+  if (ra->overflow.leaf != 0) ra->overflow = (uringvfs_overflow){.suspicion = ra->overflow.suspicion};
+  ra->overflow.slow = ra->overflow.cached = ra->overflow.doubt = ra->overflow.untimed = 0;
 }
 
 void uringvfs__overflow_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *page) {

@@ -20,8 +20,8 @@ uint32_t uringvfs__page_number(const uringvfs_file *database, bool wal, int amou
   const uint32_t page_size = database->format.page_size;
   if (page_size == 0 || (uint32_t)amount != page_size) return 0;
   if (wal) return uringvfs__wal_index_page(database, offset, page_size);
-  const uint64_t number = offset / page_size + 1;
-  return offset % page_size == 0 && number <= UINT32_MAX ? (uint32_t)number : 0;
+  const uint64_t number = (offset >> __builtin_ctz(page_size)) + 1; /* a power of two */
+  return (offset & (page_size - 1)) == 0 && number <= UINT32_MAX ? (uint32_t)number : 0;
 }
 
 uringvfs_source uringvfs__source_of(const uringvfs_file *database, uint32_t pgno) {

@@ -34,7 +34,7 @@ enum {
   LEARNED_OF_NOTED = 16, /* one in so many is learned all the same                          */
   CACHED_READ_NS = 8000, /* a page that takes longer came from a device                     */
   LOST_MOST = 256,       /* pages that came from the device, between two searches            */
-  UNDISTURBED = 64,      /* pages of streams that the kernel had, in a row, before most are not looked at */
+  UNDISTURBED = 64,      /* pages that the kernel had, in a row, before most are not looked at */
   FAULTS = 32,           /* of a mapping that are left to the kernel's own read-around      */
   TIMED_READS = 8        /* of the cached pages one in so many is timed                     */
 };
@@ -111,7 +111,8 @@ void uringvfs__readahead_locks_changed(uringvfs_file *database) {
   }
   ra->faults = 0;
   uringvfs__overflow_end(ra);
-  memset(ra->streams, 0, sizeof ra->streams);
+  memset(ra->streams, 0,
+         URINGVFS_STREAM_ROWS * sizeof *ra->streams); /* those of rows: row_lookup.c, look_for_columns */
   end_rows(ra);
   if (stable) uringvfs__wal_index_snapshot(database, database->read_mark, &ra->wal_frames);
 }
@@ -266,13 +267,27 @@ static int read_timed(uringvfs_file *database, uint32_t pgno, const request *r, 
 }
 
 /*
+** Where page after page came from the kernel's cache, nothing is to be gained, and most pages need not be looked at until one takes long: a
+** stream finds its place again (stream.c, caught_up).
+*/
+static void note_speed(uringvfs_readahead *ra, bool slow) {
+  ra->undisturbed = slow ? 0 : ra->undisturbed + TIMED_READS;
+  if (ra->undisturbed >= UNDISTURBED) ra->coasting = TIMED_READS - 1;
+}
+
+static bool coasts(uringvfs_readahead *ra) {
+  if (ra->coasting == 0) return false;
+  ra->coasting--;
+  return true;
+}
+
+/*
 ** Reads a page of a stream whose pages the kernel has, and looks now and then whether it still has. One slow read may be due to
 ** another process that wanted the processor; two in a row are the device.
 */
 static int read_cached(uringvfs_file *database, uint32_t pgno, uringvfs_stream *s, const request *r) {
   uringvfs_readahead *ra = database->readahead;
   bool slow;
-  ra->undisturbed++;
   if (s->untimed > 0) {
     s->untimed--;
     return read_one(r);
@@ -280,11 +295,11 @@ static int read_cached(uringvfs_file *database, uint32_t pgno, uringvfs_stream *
   int rc = read_timed(database, pgno, r, &slow);
   if (slow) s->cached = !s->slow;
   s->slow = slow;
-  if (slow) return rc;
-  if (ra->undisturbed >= UNDISTURBED && uringvfs__stream_left(ra, s) >= TIMED_READS)
-    ra->coasting = TIMED_READS - 1;
-  else
-    s->untimed = TIMED_READS - 1;
+  if (!slow) s->untimed = TIMED_READS - 1;
+  note_speed(ra, slow);
+  if (ra->coasting == 0) return rc;
+  s->untimed = 0;
+  if (uringvfs__stream_left(ra, s) < TIMED_READS) ra->coasting = 0;
   return rc;
 }
 
@@ -311,10 +326,11 @@ static int read_alone(uringvfs_file *database, uint32_t pgno, const request *r) 
   const bool rows = (waiting[0] || waiting[1]) && (!timed || ra->untimed == 0);
   bool slow;
   if (ra->untimed > 0) ra->untimed--;
-  if (!rows && !overflow) return read_one(r);
+  if (!rows && !overflow && ra->undisturbed < UNDISTURBED) return read_one(r);
   int rc = read_timed(database, pgno, r, &slow);
   if (slow) look_everywhere(ra, pgno);
   slow = slow || !timed;
+  note_speed(ra, slow);
   if (rows && !slow) ra->untimed = TIMED_READS - 1;
   for (int i = 0; i < URINGVFS_ROW_LOOKUPS; i++)
     if (rows && slow && waiting[i]) uringvfs__rows_slow_follower(&ra->rows[i]);
@@ -346,9 +362,11 @@ static bool leave_to_kernel(uringvfs_file *database, uint32_t pgno, const reques
 /* Reads a page of a stream that waits nowhere, and asks for those that will be wanted after it. */
 static int read_ahead(uringvfs_file *database, uint32_t pgno, uringvfs_stream *s, const request *r,
                       uringvfs_source wanted) {
+  uringvfs_readahead *ra = database->readahead;
   bool slow;
   int rc;
   if (leave_to_kernel(database, pgno, r)) return SQLITE_OK;
+  ra->undisturbed = 0;
   switch (uringvfs__read_with_next(database, s, pgno, wanted, r->mapped != NULL)) {
   case URINGVFS_READ_BATCH:
     rc = uringvfs__buffer_find(&database->readahead->buffer, wanted.wal, wanted.offset);
@@ -376,19 +394,8 @@ static int read_page(uringvfs_file *database, uint32_t pgno, const request *r) {
   if (slot >= 0) return hand_out(database, r, (unsigned)slot) ? SQLITE_OK : read_advised(database, pgno, waited_for, r);
   if (s == NULL && overflow) s = uringvfs__overflow_of(database);
   if (rows != NULL && (s == NULL || !rows->cached)) s = rows;
-  if (s != NULL && s->cached) return read_cached(database, pgno, s, r);
-  if (!uringvfs__tree_is_interior(&ra->map, pgno)) ra->undisturbed = 0;
-  return s == NULL ? read_alone(database, pgno, r) : read_ahead(database, pgno, s, r, wanted);
-}
-
-/*
-** Where one stream after the other has gone through pages that the kernel has, and nothing else was asked for, most pages need not be
-** looked at: the stream finds its place again (stream.c, caught_up).
-*/
-static bool coasts(uringvfs_readahead *ra) {
-  if (ra->coasting == 0) return false;
-  ra->coasting--;
-  return ra->buffer.taken == 0;
+  if (s == NULL) return read_alone(database, pgno, r);
+  return s->cached ? read_cached(database, pgno, s, r) : read_ahead(database, pgno, s, r, wanted);
 }
 
 /* SQLite may read overflow pages past its cache, each no further than it is used (btree.c, accessPayload). */
@@ -407,14 +414,18 @@ static bool is_wanted(const uringvfs_file *database) { return database->stable &
 
 int uringvfs__readahead_read(uringvfs_file *database, uringvfs_file *file, void *data, int amount,
                              sqlite3_int64 offset) {
+  const request r = {file, data, NULL, amount, offset};
+  const bool looked_at = database->readahead != NULL && !coasts(database->readahead);
+  int rc = SQLITE_OK;
+  if (!looked_at && offset > 0) { /* the shortest way for most pages; only interior pages are remembered */
+    rc = read_one(&r);
+    if (rc != SQLITE_OK || uringvfs__page_kind(data, 2) != URINGVFS_PAGE_INTERIOR) return rc;
+  }
   const bool wal = file != database, part = !wal && is_part_of_overflow(database, amount, offset);
   const int page_bytes = part ? (int)database->format.page_size : amount;
-  const request r = {file, data, NULL, amount, offset};
   uint32_t pgno = is_wanted(database) ? uringvfs__page_number(database, wal, page_bytes, (uint64_t)offset) : 0;
-  const bool looked_at = pgno != 0 && database->readahead != NULL && !coasts(database->readahead);
-  int rc = looked_at ? read_page(database, pgno, &r) : read_one(&r);
+  if (looked_at || offset == 0) rc = looked_at && pgno != 0 ? read_page(database, pgno, &r) : read_one(&r);
   if (pgno == 0 && offset == 0 && !wal) pgno = 1;
-  if (!looked_at && pgno > 1 && uringvfs__page_kind(data, pgno) != URINGVFS_PAGE_INTERIOR) return rc;
   if (rc == SQLITE_OK && pgno != 0) came(database, pgno, data, amount, part);
   return rc;
 }

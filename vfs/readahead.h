@@ -298,7 +298,7 @@ struct uringvfs_readahead {
   uringvfs_overflow overflow;
   uint32_t clock;
   unsigned latest;      /* stream that moved as expected                           */
-  unsigned undisturbed; /* pages in a row that streams wanted and the kernel had  */
+  unsigned undisturbed; /* pages in a row that the kernel had                      */
   unsigned coasting;    /* pages that need not be looked at                       */
   unsigned faults;      /* pages of scans that came from the device when SQLite touched their mapping */
   unsigned caution;

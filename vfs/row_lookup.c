@@ -198,8 +198,13 @@ void uringvfs__rows_leaf(uringvfs_file *database, uint32_t pgno, const uint8_t *
 
 /* Which table it was is worth remembering. */
 void uringvfs__rows_end(uringvfs_row_lookup *l) {
-  free(l->memory);
-  *l = (uringvfs_row_lookup){.root = l->root};
+  if (l->memory != NULL) {
+    free(l->memory);
+    *l = (uringvfs_row_lookup){.root = l->root};
+  }
+  l->leaf = l->followers = l->doubt = 0;
+  l->place = (uringvfs_place){0, 0};
+  l->known = false;
 }
 
 /* ---- which record ---- */
