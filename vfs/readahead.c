@@ -328,8 +328,8 @@ static int read_alone(uringvfs_file *database, uint32_t pgno, const request *r) 
   if (ra->untimed > 0) ra->untimed--;
   if (!rows && !overflow && ra->undisturbed < UNDISTURBED) return read_one(r);
   int rc = read_timed(database, pgno, r, &slow);
-  if (slow) look_everywhere(ra, pgno);
   slow = slow || !timed;
+  if (slow) look_everywhere(ra, pgno);
   note_speed(ra, slow);
   if (rows && !slow) ra->untimed = TIMED_READS - 1;
   for (int i = 0; i < URINGVFS_ROW_LOOKUPS; i++)

@@ -212,7 +212,7 @@ static const struct {
     {900, "SELECT sum(length(b.pad)) FROM wide CROSS JOIN b ON b.id = wide.x"},
     {150, "SELECT sum(length(b.pad)) FROM few CROSS JOIN b ON b.id = few.x"},
     {3000, "SELECT sum(length(b.pad)) FROM w CROSS JOIN b ON b.id = w.x"},
-    {3000, "SELECT sum(length(d.pad)) FROM a CROSS JOIN d ON d.k = a.x"},
+    {2000, "SELECT sum(length(d.pad)) FROM a CROSS JOIN d ON d.k = a.x"},
     {3000, "SELECT sum(length(e.pad)) FROM a CROSS JOIN e INDEXED BY ek ON e.k = a.x"},
     {150, "SELECT sum(length(b.pad)) FROM thin CROSS JOIN b ON b.id = thin.id"},
     {150, "SELECT sum(length(pad)) FROM b WHERE id IN (SELECT id FROM thin)"},
