@@ -15,7 +15,8 @@ enum {
   BLOCK_BYTES = 256 * 1024,
   PAGES_MOST = 1 << 20, /* of a file: two bits each, 256 KiB in all */
   DENSE = 3,            /* one page in so many is wanted             */
-  LATE_MOST = 16 /* pages that came from the device though their block had been read, beyond two for each block */
+  ON_ITS_WAY = 256,     /* pages read since the block was asked for: it may not be there yet */
+  GIVEN_UP_MOST = 8     /* blocks that were gone again, beyond one in sixteen */
 };
 
 static bool covers(const uringvfs_leaf_blocks *b, uint32_t pgno) { return pgno != 0 && pgno - 1 < b->pages; }
@@ -31,17 +32,22 @@ void uringvfs__blocks_free(uringvfs_leaf_blocks *b) {
   *b = (uringvfs_leaf_blocks){0};
 }
 
+static uint32_t *stamp_of(const uringvfs_leaf_blocks *b, uint32_t pgno) {
+  return &b->stamps[(pgno - 1) / b->per_block];
+}
+
 static bool allocate(uringvfs_leaf_blocks *b, uint32_t page_size, uint64_t database_bytes) {
   const uint64_t pages = database_bytes / page_size;
   if (b->wanted != NULL) return true;
   if (b->useless || pages == 0 || pages > PAGES_MOST) return false;
   const size_t words = (size_t)(pages + 63) / 64;
-  b->wanted = calloc(2 * words, sizeof *b->wanted);
+  const uint32_t fit = BLOCK_BYTES / page_size, per_block = fit < 64 ? fit : 64;
+  b->wanted = calloc(2 * words * sizeof *b->wanted + words * (64 / per_block) * sizeof *b->stamps, 1);
   if (b->wanted == NULL) return false;
   b->asked = b->wanted + words;
+  b->stamps = (uint32_t *)(b->asked + words);
   b->pages = (uint32_t)pages;
-  const uint32_t per_block = BLOCK_BYTES / page_size;
-  b->per_block = per_block < 64 ? per_block : 64;
+  b->per_block = per_block;
   return true;
 }
 
@@ -68,6 +74,7 @@ uint32_t uringvfs__blocks_take(uringvfs_leaf_blocks *b, uint32_t *pgno) {
   b->asked[word] |= mask;
   b->blocks++;
   *pgno = first + 1;
+  *stamp_of(b, *pgno) = b->clock;
   return first + b->per_block <= b->pages ? b->per_block : b->pages - first;
 }
 
@@ -76,7 +83,9 @@ void uringvfs__blocks_give_up(uringvfs_leaf_blocks *b) {
   b->useless = true;
 }
 
-void uringvfs__blocks_late(uringvfs_leaf_blocks *b, uint32_t pgno) {
+void uringvfs__blocks_came(uringvfs_leaf_blocks *b, uint32_t pgno, bool slow) {
+  b->clock++;
+  if (!slow || !uringvfs__blocks_asked(b, pgno) || b->clock - *stamp_of(b, pgno) <= ON_ITS_WAY) return;
   b->asked[(pgno - 1) / 64] &= ~block_mask(b, pgno); /* to be asked for again */
-  if (++b->late > LATE_MOST + 2 * b->blocks) uringvfs__blocks_give_up(b);
+  if (++b->gone > GIVEN_UP_MOST + b->blocks / 16) uringvfs__blocks_give_up(b);
 }

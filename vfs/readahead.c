@@ -262,7 +262,7 @@ static int read_timed(uringvfs_file *database, uint32_t pgno, const request *r, 
   const uint64_t start_ns = rt_now_ns();
   int rc = read_one(r);
   *slow = rt_now_ns() - start_ns >= CACHED_READ_NS;
-  if (*slow && r->file == database && uringvfs__blocks_asked(blocks, pgno)) uringvfs__blocks_late(blocks, pgno);
+  if (blocks->wanted != NULL && r->file == database) uringvfs__blocks_came(blocks, pgno, *slow);
   return rc;
 }
 

@@ -168,9 +168,11 @@ unsigned uringvfs__advise(uringvfs_file *f, const uringvfs_range *ranges, unsign
 typedef struct uringvfs_leaf_blocks {
   uint64_t *wanted; /* a bit for each page, NULL: no scan has come far enough */
   uint64_t *asked;  /* likewise, a block's bits together                      */
+  uint32_t *stamps; /* of each block, the clock when it was asked for          */
   uint32_t pages;
   unsigned per_block;
-  unsigned blocks, late; /* asked for; pages that came late all the same      */
+  uint32_t clock;        /* pages read                                        */
+  unsigned blocks, gone; /* asked for; of these, not there any more           */
   bool useless;
 } uringvfs_leaf_blocks;
 
@@ -182,8 +184,8 @@ bool uringvfs__blocks_asked(const uringvfs_leaf_blocks *b, uint32_t pgno);
 bool uringvfs__blocks_dense(const uringvfs_leaf_blocks *b, uint32_t pgno);
 /* It is asked for as a whole: *pgno becomes its first page; returns how many it has. */
 uint32_t uringvfs__blocks_take(uringvfs_leaf_blocks *b, uint32_t *pgno);
-/* A page of a block that was asked for had to be read from the device. */
-void uringvfs__blocks_late(uringvfs_leaf_blocks *b, uint32_t pgno);
+/* A page has been read; slow: from the device. If its block was asked for long ago, the kernel has given it up again. */
+void uringvfs__blocks_came(uringvfs_leaf_blocks *b, uint32_t pgno, bool slow);
 /* No more blocks until the next tenure. */
 void uringvfs__blocks_give_up(uringvfs_leaf_blocks *b);
 void uringvfs__blocks_free(uringvfs_leaf_blocks *b);
