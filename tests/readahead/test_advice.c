@@ -207,7 +207,9 @@ static void test_blocks_given_up(void **state) {
 
 /* Does `body` hold in a process with these limits? */
 static void with_limits(long long usual, long long most, bool (*body)(sqlite3 *db), const char *way) {
-  const char *path = at("cold.db");
+  const char *path = at("cold.db"), *preload = getenv("LD_PRELOAD");
+  /* a forked child does not get the rings' memory, but valgrind believes that it has it */
+  if (preload != NULL && strstr(preload, "vgpreload") != NULL) skip();
   pid_t child = fork();
   if (child == 0) {
     sqlite3 *db = NULL;
@@ -217,7 +219,7 @@ static void with_limits(long long usual, long long most, bool (*body)(sqlite3 *d
                     sqlite3_config(SQLITE_CONFIG_MMAP_SIZE, (sqlite3_int64)usual, (sqlite3_int64)most) == SQLITE_OK &&
                     uringvfs_register(0) == SQLITE_OK &&
                     sqlite3_open_v2(uri, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI, NULL) == SQLITE_OK && body(db);
-    _exit(ok ? 0 : 1);
+    _exit(sqlite3_close(db) == SQLITE_OK && ok ? 0 : 1);
   }
   int status;
   assert_int_equal(waitpid(child, &status, 0), child);
