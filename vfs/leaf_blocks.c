@@ -13,7 +13,7 @@
 
 enum {
   BLOCK_BYTES = 256 * 1024,
-  PAGES_MOST = 1 << 20, /* of a file: two bits each, 256 KiB in all */
+  PAGES_MOST = 1 << 20, /* of a file: two bits each, and a stamp for each block */
   DENSE = 3,            /* one page in so many is wanted             */
   ON_ITS_WAY = 256,     /* pages read since the block was asked for: it may not be there yet */
   GIVEN_UP_MOST = 8     /* blocks that were gone again, beyond one in sixteen */

@@ -280,12 +280,13 @@ uringvfs_way uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *
   if (!uringvfs__batch_add(database, &b, wanted) || b.count == 0) return URINGVFS_READ_ALONE;
   predict(database, s, pgno, &b);
   if (b.count < 2) return URINGVFS_READ_ALONE;
-  const bool ring = !mapped && uringvfs__reads_take_ring(database, b.count);
-  if (is_scan(database, s) && is_left_to_kernel(database, &b, wanted.offset)) {
+  const bool scan = is_scan(database, s);
+  if (scan && is_left_to_kernel(database, &b, wanted.offset)) {
     read_plainly(s, &b);
     return URINGVFS_READ_ALONE;
   }
-  if (!ring || is_scan(database, s)) {
+  const bool ring = !mapped && uringvfs__reads_take_ring(database, b.count);
+  if (!ring || scan) {
     uringvfs_batch advised = b;
     const unsigned left_out = keep_within_reach(database, &advised);
     if (advised.count > 0 && (!ring || left_out == 0) && advise(database, s, &advised, &wanted))

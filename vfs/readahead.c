@@ -369,7 +369,7 @@ static int read_ahead(uringvfs_file *database, uint32_t pgno, uringvfs_stream *s
   ra->undisturbed = 0;
   switch (uringvfs__read_with_next(database, s, pgno, wanted, r->mapped != NULL)) {
   case URINGVFS_READ_BATCH:
-    rc = uringvfs__buffer_find(&database->readahead->buffer, wanted.wal, wanted.offset);
+    rc = uringvfs__buffer_find(&ra->buffer, wanted.wal, wanted.offset);
     return rc >= 0 && hand_out(database, r, (unsigned)rc) ? SQLITE_OK : read_one(r);
   case URINGVFS_READ_ADVISED:
     rc = read_timed(database, pgno, r, &slow);
