@@ -379,6 +379,8 @@ static inline bool uringvfs__may_hand_out(const uringvfs_file *database) {
 /* In a child of a fork, by fork.c: the calls that cannot be refused must do without the parent. */
 static inline bool uringvfs__is_closed(const uringvfs_file *f) { return f->parent->pMethods == NULL; }
 
+/* The WAL belongs to its database file no longer. Nothing happens if it belongs to none. */
+void uringvfs__unlink_wal(uringvfs_file *wal);
 /* Sets the methods of a file whose parent is open. */
 void uringvfs__file_set_methods(uringvfs_file *f);
 
