@@ -130,14 +130,26 @@ static int database_pragma(uringvfs_file *f, char **args) {
   return rc != SQLITE_NOTFOUND ? rc : parent_control(f, SQLITE_FCNTL_PRAGMA, args);
 }
 
-/* From here on every call is the parent's. */
+/*
+** The parent closes the descriptor, and its number may be another file's a moment later: so from before that on every call is the
+** parent's. What SQLite has written before must not fail.
+*/
 static int null_io(uringvfs_file *f, void *arg) {
-  int rc = parent_control(f, SQLITE_FCNTL_NULL_IO, arg);
+  const int fd = f->io.fd;
+  const bool plain = f->plain;
+  int rc = role_of(f) == URINGVFS_WAL ? uringvfs__wal_flush(f) : SQLITE_OK;
   if (rc != SQLITE_OK) return rc;
-  if (f->role == URINGVFS_WAL) uringvfs__wal_tenure_ends(f);
+  if (f->role == URINGVFS_WAL) uringvfs__unlink_wal(f);
   if (f->role == URINGVFS_DATABASE) uringvfs__readahead_close(f);
   f->plain = true;
   f->io.fd = -1;
+  rc = parent_control(f, SQLITE_FCNTL_NULL_IO, arg);
+  if (rc == SQLITE_OK) {
+    if (f->role == URINGVFS_DATABASE) uringvfs__shared_forget(f);
+    return rc;
+  }
+  f->plain = plain;
+  f->io.fd = fd;
   return rc;
 }
 
