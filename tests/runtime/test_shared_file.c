@@ -1,6 +1,6 @@
 /*
-** test_shared_file.c - what it means that rings use the caller's own descriptor: write-back errors are reported to it, POSIX locks
-** stay, and nothing holds the file once it is closed.
+** test_shared_file.c - what it means that rings use the caller's own descriptor: write-back errors are reported to it,
+** POSIX locks stay, and nothing holds the file once it is closed.
 */
 #include "support.h"
 
@@ -19,7 +19,8 @@
 
 enum { PIECE = 4096, PIECES = 16, MIB = 1 << 20 };
 
-/* A file that rings use by the test's descriptor, a pool, and (if there is one) an ext4 on a loop device over a small tmpfs. */
+/* A file that rings use by the test's descriptor, a pool, and (if there is one) an ext4 on a loop device over a small
+** tmpfs. */
 typedef struct bed {
   rt_pool *pool;
   rt_file file;
@@ -48,7 +49,8 @@ static bool own_mounts;
 
 static int leave_mount_namespace(void **state) {
   (void)state;
-  own_mounts = geteuid() == 0 && unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+  own_mounts =
+      geteuid() == 0 && unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0;
   return 0;
 }
 
