@@ -54,7 +54,6 @@ typedef struct rt__calls {
   int (*truncate)(int fd, uint64_t size);
   int (*allocate)(int fd, unsigned mode, uint64_t offset, uint64_t length);
   int (*advise)(int fd, uint64_t offset, uint64_t length, unsigned advice);
-  int (*advise_memory)(void *memory, size_t length); /* MADV_WILLNEED */
   int (*open)(const char *path, unsigned flags, unsigned mode);
   int (*close)(int fd);
   int (*sleep_until)(uint64_t until_ns);

@@ -355,13 +355,6 @@ RT_MUST_USE unsigned rt_in_flight(const rt_loop *loop);
 int rt_run_inline(rt_op *op);
 
 /*
-** Asks the kernel to read this part of a file's mapping into its cache, and does not wait for it: madvise(2) with MADV_WILLNEED. For those who
-** have no descriptor of the file. Here and now on the calling thread, a few microseconds for each request to the device. Returns 0 or a
-** negative errno; what lies behind the end of the mapping gives -ENOMEM after the rest was done. Any thread.
-*/
-int rt_advise_memory(const void *memory, uint64_t length);
-
-/*
 ** ---- Ring or inline ------------------------------------------------------------------------------------------
 **
 ** The one place that decides, from the table in route.c.
