@@ -28,11 +28,7 @@ def skip(why):
     sys.exit(77)
 
 
-def enter():
-    """Returns the directory to work in, within a mount namespace of its own, or does not return."""
-    inside = os.environ.get("LOST_DIRECTORY")
-    if inside:
-        return inside
+def check_mounts():
     if os.geteuid() != 0:
         skip("only root can mount file systems")
     if not all(shutil.which(tool) for tool in ("unshare", "losetup", "mkfs.ext4", "mount")):
@@ -41,9 +37,19 @@ def enter():
         skip("unshare -m is not allowed here")
     if subprocess.run(["losetup", "-f"], capture_output=True).returncode != 0:
         skip("there is no loop device")
+
+
+def enter(mounts=True):
+    """Returns the directory to work in, within a mount namespace of its own if the test mounts, or does not return."""
+    inside = os.environ.get("LOST_DIRECTORY")
+    if inside:
+        return inside
+    if mounts:
+        check_mounts()
     with tempfile.TemporaryDirectory(prefix="uringvfs-lost.") as directory:
         environment = dict(os.environ, LOST_DIRECTORY=os.path.realpath(directory))
-        code = subprocess.run(["unshare", "-m", sys.executable, "-B"] + sys.argv, env=environment).returncode
+        command = (["unshare", "-m"] if mounts else []) + [sys.executable, "-B"] + sys.argv
+        code = subprocess.run(command, env=environment).returncode
     sys.exit(code)
 
 
