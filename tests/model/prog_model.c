@@ -20,15 +20,16 @@ static const char usage[] =
     "  --until-failure stop at the first case that fails\n"
     "  --scratch DIR   where databases are made ($TMPDIR, or /tmp)\n"
     "  --verbose       print every step\n"
+    "  --keep          of --case and --events: do not remove the files\n"
     "  --list          print the kinds of events\n";
 
 static int parse(int argc, char **argv, model_campaign *a, bool *list) {
-  enum { SEED, CASES, SECONDS, CASE, EVENTS, SETUP, UNTIL_FAILURE, SCRATCH, VERBOSE, LIST };
+  enum { SEED, CASES, SECONDS, CASE, EVENTS, SETUP, UNTIL_FAILURE, SCRATCH, VERBOSE, KEEP, LIST };
   static const struct option options[] = {
       {"seed", 1, NULL, SEED},       {"cases", 1, NULL, CASES},     {"seconds", 1, NULL, SECONDS},
       {"case", 1, NULL, CASE},       {"events", 1, NULL, EVENTS},   {"setup", 1, NULL, SETUP},
       {"scratch", 1, NULL, SCRATCH}, {"verbose", 0, NULL, VERBOSE}, {"until-failure", 0, NULL, UNTIL_FAILURE},
-      {"list", 0, NULL, LIST},       {NULL, 0, NULL, 0}};
+      {"keep", 0, NULL, KEEP},       {"list", 0, NULL, LIST},       {NULL, 0, NULL, 0}};
   int option;
   while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
     switch (option) {
@@ -41,6 +42,7 @@ static int parse(int argc, char **argv, model_campaign *a, bool *list) {
     case UNTIL_FAILURE: a->until_failure = true; break;
     case SCRATCH: a->scratch = optarg; break;
     case VERBOSE: a->verbose = true; break;
+    case KEEP: a->keep = true; break;
     case LIST: *list = true; break;
     default: return 1;
     }

@@ -163,7 +163,9 @@ static void do_control(model_connection *c, const model_order *order, model_answ
     value.number = (int)order->value;
   const int rc = sqlite3_file_control(c->db, "main", order->number, &value);
   answer->rc = rc != SQLITE_NOTFOUND ? rc : SQLITE_OK;
-  answer->hash = model_hash(model_hash(answer->hash, &rc, sizeof rc), &value, sizeof value);
+  answer->value = value.wide;
+  answer->hash = model_hash(answer->hash, &rc, sizeof rc);
+  if (order->number != SQLITE_FCNTL_DATA_VERSION) answer->hash = model_hash(answer->hash, &value, sizeof value);
   snprintf(answer->message, sizeof answer->message, "%d, %lld", rc, (long long)value.wide);
 }
 

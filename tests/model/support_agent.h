@@ -47,6 +47,7 @@ typedef struct model_answer {
   int transaction;  /* SQLITE_TXN_ */
   uint32_t rows;    /* that came */
   uint64_t hash;    /* of all their columns */
+  int64_t value;    /* of a file control; compared by its hash, but for SQLITE_FCNTL_DATA_VERSION */
   char message[96]; /* why not, or the first row */
 } model_answer;
 

@@ -54,7 +54,10 @@ static void run_one(const model_campaign *campaign, long number, const model_cas
   count(totals, c, report);
   if (passed) return;
   totals->failures++;
-  tell(campaign, number, c, options, report);
+  if (options->keep)
+    printf("FAILED  %s\n  files: %s\n", report->what, options->scratch);
+  else
+    tell(campaign, number, c, options, report);
 }
 
 static bool goes_on(const model_campaign *campaign, const model_totals *totals, long number, time_t start) {
@@ -87,7 +90,7 @@ bool model_campaign_run(const model_campaign *campaign, model_totals *totals) {
     perror(scratch);
     return false;
   }
-  const model_options options = {.scratch = scratch, .verbose = campaign->verbose};
+  const model_options options = {.scratch = scratch, .verbose = campaign->verbose, .keep = campaign->keep && (campaign->events != NULL || campaign->only >= 0)};
   if (campaign->events != NULL) {
     model_case c = {.setup = campaign->setup >= 0 ? (uint32_t)campaign->setup : 0};
     const bool known = model_events_parse(campaign->events, &c);

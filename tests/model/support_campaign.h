@@ -14,6 +14,7 @@ typedef struct model_campaign {
   long setup;          /* -1: the case's own */
   const char *scratch; /* NULL: $TMPDIR, or /tmp */
   bool until_failure, verbose;
+  bool keep; /* the files of a single case */
 } model_campaign;
 
 typedef struct model_totals {

@@ -28,7 +28,7 @@ typedef struct model_run {
   model_side sides[SIDES];
   model_observer observer;
   int helpers[SIDES], stand_in;
-  bool leaves_frames, super_journals, wrote_halfway; /* some event so far */
+  bool leaves_frames, super_journals, after_error; /* some event so far */
 } model_run;
 
 /* ---- text ---- */
@@ -117,7 +117,7 @@ static void compare_files(model_run *r, const char *step) {
   static const char *const names[] = {"m.db", "x.db"};
   for (int i = 0; i < (r->super_journals ? 2 : 1); i++) {
     char difference[MODEL_DIFFERENCE];
-    model_comparison what = {.journal_by_size = r->super_journals, .index_by_header = r->wrote_halfway};
+    model_comparison what = {.journal_by_size = r->super_journals, .after_error = r->after_error};
     snprintf(what.name, sizeof what.name, "%s", names[i]);
     if (!model_observer_compare(&r->observer, &what, difference)) found(r, step, "%s", difference);
   }
@@ -175,7 +175,7 @@ static void event(model_run *r, const model_event *e) {
   const model_kind *kind = &model_kind_table[e->kind];
   r->leaves_frames |= kind->leaves_frames;
   r->super_journals |= kind->super_journal;
-  r->wrote_halfway |= kind->fails_anywhere;
+  r->after_error |= kind->fails_anywhere;
   if (kind->fails_anywhere) choose_file_limit(r);
   step(r, kind->name, kind->happen, e->variant, kind->fails_anywhere);
   r->report->forks += kind->forks;
@@ -397,7 +397,7 @@ bool model_case_run(const model_case *c, const model_options *options, model_rep
              WIFSIGNALED(status) ? "by signal" : "with", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     report->failed = true;
   }
-  for (int i = 0; i < SIDES; i++) {
+  for (int i = 0; i < SIDES && !options->keep; i++) {
     snprintf(path, sizeof path, "%s/%s", options->scratch, i == 0 ? "uring" : "stock");
     empty(path);
   }

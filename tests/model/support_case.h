@@ -40,6 +40,7 @@ typedef struct model_report {
 typedef struct model_options {
   const char *scratch; /* an empty directory */
   bool verbose;        /* print every step   */
+  bool keep;           /* the files stay     */
 } model_options;
 
 int model_kinds(void);

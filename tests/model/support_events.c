@@ -352,28 +352,36 @@ static void fork_inherited(model_side *s, unsigned v) {
 
 /* ---- file controls ---- */
 
-static void control(model_side *s, int op, int64_t value) {
-  (void)side_ask(s, MODEL_HERE, MODEL_MAIN, MODEL_CONTROL, op, value, "file control");
+static model_answer *control(model_side *s, int op, int64_t value) {
+  return side_ask(s, MODEL_HERE, MODEL_MAIN, MODEL_CONTROL, op, value, "file control");
 }
 
-static void persist_wal(model_side *s, unsigned v) { control(s, SQLITE_FCNTL_PERSIST_WAL, v % 4 != 0); }
+/* Has it changed since it was asked for last? By how much depends on where an error came. */
+static void data_version(model_side *s) {
+  model_answer *answer = control(s, SQLITE_FCNTL_DATA_VERSION, 0);
+  answer->hash += answer->value != s->data_version;
+  s->data_version = answer->value;
+}
+
+static void persist_wal(model_side *s, unsigned v) { (void)control(s, SQLITE_FCNTL_PERSIST_WAL, v % 4 != 0); }
 static void chunk_size(model_side *s, unsigned v) {
-  control(s, SQLITE_FCNTL_CHUNK_SIZE, v % 3 == 0 ? 0 : s->setup->page_bytes * 16);
+  (void)control(s, SQLITE_FCNTL_CHUNK_SIZE, v % 3 == 0 ? 0 : s->setup->page_bytes * 16);
 }
 static void size_hint(model_side *s, unsigned v) {
-  control(s, SQLITE_FCNTL_SIZE_HINT, (int64_t)s->setup->page_bytes * (100 + v));
+  (void)control(s, SQLITE_FCNTL_SIZE_HINT, (int64_t)s->setup->page_bytes * (100 + v));
 }
-static void padding(model_side *s, unsigned v) { control(s, SQLITE_FCNTL_POWERSAFE_OVERWRITE, v % 4 == 0); }
+static void padding(model_side *s, unsigned v) { (void)control(s, SQLITE_FCNTL_POWERSAFE_OVERWRITE, v % 4 == 0); }
 
 static void controls(model_side *s, unsigned v) {
-  static const int questions[] = {SQLITE_FCNTL_LOCKSTATE,  SQLITE_FCNTL_DATA_VERSION, SQLITE_FCNTL_HAS_MOVED,
+  static const int questions[] = {SQLITE_FCNTL_LOCKSTATE, SQLITE_FCNTL_HAS_MOVED,
                                   SQLITE_FCNTL_LAST_ERRNO, SQLITE_FCNTL_LOCK_TIMEOUT, SQLITE_FCNTL_SYNC_OMITTED,
                                   SQLITE_FCNTL_WAL_BLOCK,  SQLITE_FCNTL_EXTERNAL_READER};
   (void)v;
-  for (unsigned i = 0; i < sizeof questions / sizeof questions[0]; i++) control(s, questions[i], 0);
-  control(s, SQLITE_FCNTL_MMAP_SIZE, -1);
-  control(s, SQLITE_FCNTL_PERSIST_WAL, -1);
-  control(s, SQLITE_FCNTL_POWERSAFE_OVERWRITE, -1);
+  data_version(s);
+  for (unsigned i = 0; i < sizeof questions / sizeof questions[0]; i++) (void)control(s, questions[i], 0);
+  (void)control(s, SQLITE_FCNTL_MMAP_SIZE, -1);
+  (void)control(s, SQLITE_FCNTL_PERSIST_WAL, -1);
+  (void)control(s, SQLITE_FCNTL_POWERSAFE_OVERWRITE, -1);
 }
 
 static void peek(model_side *s, unsigned v) {

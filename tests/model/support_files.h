@@ -23,11 +23,11 @@ typedef struct model_observer {
   int process;
 } model_observer;
 
-/* Compares the two directories' files of that name, and what belongs to them. */
+/* What of a database's files is to be compared in the two directories. */
 typedef struct model_comparison {
-  char name[32];         /* of the database                                                  */
-  bool journal_by_size;  /* names of super-journals are in it, which contain the directory's */
-  bool index_by_header;  /* numbers of pages that were not committed may stay behind in the wal-index */
+  char name[32];        /* of the database                                                  */
+  bool journal_by_size; /* names of super-journals are in it, which contain the directory's */
+  bool after_error;     /* of I/O; see support_files.c                                      */
 } model_comparison;
 
 /* Before this process has opened any database. False: it cannot be had. */

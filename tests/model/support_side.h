@@ -38,6 +38,7 @@ typedef struct model_side {
   int other, child;                            /* sockets */
   pid_t child_process;                         /* 0: there is none */
   int autocheckpoint; /* turns */
+  int64_t data_version;
   bool gone;          /* another process ended by itself */
   long syncs;
   int step;
