@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # plant.sh [NAME...] - proves the model: each planted bug must be found by the cases that `make check` runs.
 #
-# BUILD must hold the library and tests/model/prog_model with its object files. For each bug that is found it prints in which case, and the
-# events that it takes.
+# BUILD must hold the library and tests/model/prog_model with its object files. For each bug that is found it prints in
+# which case, and the events that it takes.
 set -eu
 . "$(dirname "$0")/../plant.sh"
 
@@ -27,7 +27,8 @@ plant() {
   fi
 }
 
-# The invariants that abort by themselves are taken out too where a bug would run into them: the comparison has to find it.
+# The invariants that abort by themselves are taken out too where a bug would run into them: that comparing finds them
+# has to be shown.
 unchecked='s/^  check\(f\);$//'
 # And the wal-index has the last word on what was committed.
 unguarded='s/if \(is_published\(wal\)\) .*//'

@@ -9,19 +9,18 @@
 
 #include "support_campaign.h"
 
-static const char usage[] =
-    "prog_model [options]: sequences of events on two VFSs, side by side\n"
-    "  --seed N        chooses the events (1)\n"
-    "  --cases N       how many cases (1000)\n"
-    "  --seconds N     go on for so long instead\n"
-    "  --case N        only this one\n"
-    "  --events LIST   only this one: kind.variant,kind.variant,...\n"
-    "  --setup N       of --events; with --case instead of the case's own\n"
-    "  --until-failure stop at the first case that fails\n"
-    "  --scratch DIR   where databases are made ($TMPDIR, or /tmp)\n"
-    "  --verbose       print every step\n"
-    "  --keep          of --case and --events: do not remove the files\n"
-    "  --list          print the kinds of events\n";
+static const char usage[] = "prog_model [options]: sequences of events on two VFSs, side by side\n"
+                            "  --seed N        chooses the events (1)\n"
+                            "  --cases N       how many cases (1000)\n"
+                            "  --seconds N     go on for so long instead\n"
+                            "  --case N        only this one\n"
+                            "  --events LIST   only this one: kind.variant,kind.variant,...\n"
+                            "  --setup N       of --events; with --case instead of the case's own\n"
+                            "  --until-failure stop at the first case that fails\n"
+                            "  --scratch DIR   where databases are made ($TMPDIR, or /tmp)\n"
+                            "  --verbose       print every step\n"
+                            "  --keep          of --case and --events: do not remove the files\n"
+                            "  --list          print the kinds of events\n";
 
 static int parse(int argc, char **argv, model_campaign *a, bool *list) {
   enum { SEED, CASES, SECONDS, CASE, EVENTS, SETUP, UNTIL_FAILURE, SCRATCH, VERBOSE, KEEP, LIST };

@@ -1,11 +1,11 @@
 /*
 ** support_agent.h - what one process does with its connections, on order.
 **
-** The process that drives a case carries out orders itself; another process, a helper or the child of a fork, gets them through
-** a socket. An order is the same everywhere, so that what differs in the end is the VFS.
+** The process that drives a case carries out orders itself; another process, a helper or the child of a fork, gets them
+** through a socket. An order is the same everywhere, so that what differs in the end is the VFS.
 **
-** Before each order SQLite's random numbers are seeded with the order's own seed: salts of a WAL, nonces of a journal and names of
-** super-journals are then the same on both sides.
+** Before each order SQLite's random numbers are seeded with the order's own seed: salts of a WAL, nonces of a journal
+** and names of super-journals are then the same on both sides.
 */
 #ifndef MODEL_AGENT_H
 #define MODEL_AGENT_H

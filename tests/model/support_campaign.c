@@ -90,7 +90,9 @@ bool model_campaign_run(const model_campaign *campaign, model_totals *totals) {
     perror(scratch);
     return false;
   }
-  const model_options options = {.scratch = scratch, .verbose = campaign->verbose, .keep = campaign->keep && (campaign->events != NULL || campaign->only >= 0)};
+  const model_options options = {.scratch = scratch,
+                                 .verbose = campaign->verbose,
+                                 .keep = campaign->keep && (campaign->events != NULL || campaign->only >= 0)};
   if (campaign->events != NULL) {
     model_case c = {.setup = campaign->setup >= 0 ? (uint32_t)campaign->setup : 0};
     const bool known = model_events_parse(campaign->events, &c);
@@ -105,11 +107,12 @@ bool model_campaign_run(const model_campaign *campaign, model_totals *totals) {
 }
 
 void model_totals_print(const model_campaign *campaign, const model_totals *t) {
-  printf("model: seed %u: %llu cases, %llu events, %llu steps compared, %llu forks; %.1f %% of all pairs, %.1f %% of all "
-         "triples; %llu frames held back, %llu operations in batches, %llu pages used that were read ahead; %llu failed\n",
-         campaign->seed, (unsigned long long)t->cases, (unsigned long long)t->events, (unsigned long long)t->steps,
-         (unsigned long long)t->forks, t->pairs * 100, t->triples * 100, (unsigned long long)t->frames,
-         (unsigned long long)t->ring_operations, (unsigned long long)t->read_ahead, (unsigned long long)t->failures);
+  printf(
+      "model: seed %u: %llu cases, %llu events, %llu steps compared, %llu forks; %.1f %% of all pairs, %.1f %% of all "
+      "triples; %llu frames held back, %llu operations in batches, %llu pages used that were read ahead; %llu failed\n",
+      campaign->seed, (unsigned long long)t->cases, (unsigned long long)t->events, (unsigned long long)t->steps,
+      (unsigned long long)t->forks, t->pairs * 100, t->triples * 100, (unsigned long long)t->frames,
+      (unsigned long long)t->ring_operations, (unsigned long long)t->read_ahead, (unsigned long long)t->failures);
   for (int i = 0; i < model_kinds(); i++)
     if (t->worked[i] == 0 && t->events > 1000) printf("model: %s never worked\n", model_kind_name(i));
 }

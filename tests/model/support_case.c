@@ -81,13 +81,16 @@ static bool has_failed_with(const model_side *s, int primary) {
 
 static void compare_answers(model_run *r, const char *step, bool fails_anywhere) {
   const model_side *a = &r->sides[0], *b = &r->sides[1];
-  if (a->gone || b->gone) found(r, step, "another process of the side %s died", a->gone ? "under test" : "with the default VFS");
+  if (a->gone || b->gone)
+    found(r, step, "another process of the side %s died", a->gone ? "under test" : "with the default VFS");
   if (fails_anywhere && has_failed(a) == has_failed(b)) return;
   if (a->count != b->count) found(r, step, "%d statements under test, %d with the default VFS", a->count, b->count);
   for (int i = 0; i < a->count; i++) {
     const model_answer *x = &a->answers[i], *y = &b->answers[i];
     if (!model_answers_equal(x, y))
-      found(r, step, "\"%s\" gives %d, %u rows (%s; autocommit %d, transaction %d) under test, %d, %u rows (%s; %d, %d) with the default VFS",
+      found(r, step,
+            "\"%s\" gives %d, %u rows (%s; autocommit %d, transaction %d) under test, %d, %u rows (%s; %d, %d) with "
+            "the default VFS",
             a->said[i], x->rc, x->rows, x->message, x->autocommit, x->transaction, y->rc, y->rows, y->message,
             y->autocommit, y->transaction);
   }
@@ -100,7 +103,8 @@ static void compare_syncs(model_run *r, const char *step) {
   if (a->syncs < b->syncs) found(r, step, "%ld syncs under test, %ld with the default VFS", a->syncs, b->syncs);
 }
 
-/* The WAL through the VFS is, pending frames included, what the file is with the default VFS; until a transaction was rolled back. */
+/* The WAL through the VFS is, pending frames included, what the file is with the default VFS; until something was
+** rolled back. */
 static void compare_views(model_run *r, const char *step) {
   const model_side *a = &r->sides[0], *b = &r->sides[1];
   if (a->view == NULL && b->view == NULL) return;
@@ -108,7 +112,8 @@ static void compare_views(model_run *r, const char *step) {
   const size_t end = model_wal_end(a->view, a->view_bytes, &committed),
                end_b = model_wal_end(b->view, b->view_bytes, &committed);
   if (end > end_b || (end > 0 && memcmp(a->view, b->view, end) != 0))
-    found(r, step, "the WAL through the VFS has other frames (they end at %zu under test, at %zu with the default VFS)", end, end_b);
+    found(r, step, "the WAL through the VFS has other frames (they end at %zu under test, at %zu with the default VFS)",
+          end, end_b);
   if (!r->leaves_frames && a->view_bytes != b->view_bytes)
     found(r, step, "the WAL's size is %zu under test, %zu with the default VFS", a->view_bytes, b->view_bytes);
 }
@@ -132,8 +137,8 @@ static void print_step(const model_run *r, const char *step, unsigned variant) {
   for (int i = 0; i < SIDES; i++) {
     const model_side *s = &r->sides[i];
     for (int k = 0; k < s->count; k++)
-      printf("  %s %-72s %d, %u rows, %s\n", s->tested ? "uring" : "unix ", s->said[k], s->answers[k].rc, s->answers[k].rows,
-             s->answers[k].message);
+      printf("  %s %-72s %d, %u rows, %s\n", s->tested ? "uring" : "unix ", s->said[k], s->answers[k].rc,
+             s->answers[k].rows, s->answers[k].message);
     printf("  %s %ld syncs\n", s->tested ? "uring" : "unix ", s->syncs);
   }
 }
@@ -341,8 +346,8 @@ static void take_statistics(model_run *r) {
   r->report->read_ahead = side_statistic(&r->sides[0], "readahead_used");
 }
 
-static void __attribute__((noreturn)) case_process(const model_case *c, const model_options *options,
-                                                   model_report *report) {
+static void __attribute__((noreturn))
+case_process(const model_case *c, const model_options *options, model_report *report) {
   static model_run r;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   signal(SIGXFSZ, SIG_IGN);
@@ -353,7 +358,8 @@ static void __attribute__((noreturn)) case_process(const model_case *c, const mo
   }
   r.leaves_frames = r.setup.many_frames;
   step(&r, "set-up", set_up, 0, false);
-  if (has_failed(&r.sides[1])) found(&r, "set-up", "a statement fails: %s", r.sides[1].answers[r.sides[1].count - 1].message);
+  if (has_failed(&r.sides[1]))
+    found(&r, "set-up", "a statement fails: %s", r.sides[1].answers[r.sides[1].count - 1].message);
   for (int i = 0; i < c->count; i++) event(&r, &c->events[i]);
   take_statistics(&r);
   end(&r);

@@ -1,11 +1,12 @@
 /*
 ** support_case.h - a case: a setup, a few events, and the end that is the same for all.
 **
-** It runs on two databases, step by step: on one of them through the VFS under test, on the other through the default VFS. After every step all answers
-** (codes, rows) and the files must be the same. At the end another process commits and reads, twice: with whatever the events have left
-** behind, and after the connection has let go of everything.
+** It runs on two databases, step by step: on one of them through the VFS under test, on the other through the default
+** VFS. After every step all answers (codes, rows) and the files must be the same. At the end another process commits
+** and reads, twice: with whatever the events have left behind, and after the connection has let go of everything.
 **
-** A case runs in a process of its own, with two helpers (the other processes of the two sides), one that compares files, and children of forks.
+** A case runs in a process of its own, with two helpers (the other processes of the two sides), one that compares
+** files, and children of forks.
 */
 #ifndef MODEL_CASE_H
 #define MODEL_CASE_H
@@ -33,7 +34,7 @@ typedef struct model_report {
   bool finished;
   char what[900];
   uint32_t steps, forks;
-  uint32_t worked[MODEL_KINDS_MOST]; /* by kind: nothing failed, or what it is there for did */
+  uint32_t worked[MODEL_KINDS_MOST];            /* by kind: nothing failed, or what it is there for did */
   uint64_t frames, ring_operations, read_ahead; /* of the VFS under test */
 } model_report;
 

@@ -48,13 +48,14 @@ double model_cover_triples(const model_cover *cover) {
 
 static bool resets(const model_case *c, int i) { return model_kind_resets(c->events[i].kind); }
 
-/* Calls `each` with every triple that this kind as the next event would make. */
-static uint32_t for_triples(model_cover *cover, const model_case *c, int kind,
-                            uint32_t (*each)(model_cover *cover, bool *triple)) {
+/* How many new triples this kind as the next event makes; with `take` they are covered then. */
+static uint32_t new_triples(model_cover *cover, const model_case *c, int kind, bool take) {
   uint32_t sum = 0;
   for (int k = c->count - 1; k > 0; k--) {
     for (int i = k - 1; i >= 0; i--) {
-      sum += each(cover, &cover->triple[c->events[i].kind][c->events[k].kind][kind]);
+      bool *triple = &cover->triple[c->events[i].kind][c->events[k].kind][kind];
+      sum += !*triple;
+      *triple |= take;
       if (resets(c, i)) break;
     }
     if (resets(c, k)) break;
@@ -62,21 +63,10 @@ static uint32_t for_triples(model_cover *cover, const model_case *c, int kind,
   return sum;
 }
 
-static uint32_t is_new(model_cover *cover, bool *triple) {
-  (void)cover;
-  return !*triple;
-}
-
-static uint32_t take(model_cover *cover, bool *triple) {
-  cover->triples += !*triple;
-  *triple = true;
-  return 1;
-}
-
 /* What this kind as the next event would bring. A pair of neighbours is worth more than any triples. */
 static uint32_t gain(model_cover *cover, const model_case *c, int kind) {
   const bool pair = c->count > 0 && !cover->pair[c->events[c->count - 1].kind][kind];
-  return (pair ? 1000 : 0) + for_triples(cover, c, kind, is_new);
+  return (pair ? 1000 : 0) + new_triples(cover, c, kind, false);
 }
 
 static void append(model_cover *cover, model_case *c, int kind) {
@@ -85,7 +75,7 @@ static void append(model_cover *cover, model_case *c, int kind) {
     cover->pairs += !*pair;
     *pair = true;
   }
-  (void)for_triples(cover, c, kind, take);
+  cover->triples += new_triples(cover, c, kind, true);
   c->events[c->count++].kind = (uint8_t)kind;
 }
 

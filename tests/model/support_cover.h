@@ -1,9 +1,9 @@
 /*
 ** support_cover.h - chooses the events of cases, so that every pair and every triple of kinds happens in every order.
 **
-** A triple (x, y, z) counts where x happens before y and y before z in one case, and the connection does not begin anew in between. First each
-** ordered pair becomes neighbours in some case; then events are chosen one by one, each the one that brings the most new triples.
-** The same seed gives the same cases.
+** A triple (x, y, z) counts where x happens before y and y before z in one case, and the connection does not begin anew
+** in between. First each ordered pair becomes neighbours in some case; then events are chosen one by one, each the one
+** that brings the most new triples. The same seed gives the same cases.
 */
 #ifndef MODEL_COVER_H
 #define MODEL_COVER_H

@@ -1,8 +1,8 @@
 /*
 ** support_events.c - see support_events.h.
 **
-** Every event may come at any time. Where SQLite refuses it (a journal mode within a transaction, COMMIT without one), it must refuse it on
-** both sides alike.
+** Every event may come at any time. Where SQLite refuses it (a journal mode within a transaction, COMMIT without one),
+** it must refuse it on both sides alike.
 */
 #include "support_events.h"
 
@@ -136,9 +136,7 @@ static void begin_spill(model_side *s, unsigned v) {
   if (v % 2) (void)side_main(s, "SELECT sum(n), max(b) FROM t");
 }
 
-static void begin_read(model_side *s, unsigned v) {
-  (void)side_main(s, "BEGIN; SELECT sum(n) FROM t WHERE a>%u", v);
-}
+static void begin_read(model_side *s, unsigned v) { (void)side_main(s, "BEGIN; SELECT sum(n) FROM t WHERE a>%u", v); }
 
 static void commit(model_side *s, unsigned v) {
   (void)v;
@@ -151,9 +149,9 @@ static void rollback(model_side *s, unsigned v) {
 }
 
 static void grow(model_side *s, unsigned v) {
-  (void)side_main(s,
-                  "INSERT INTO t(n,b) WITH c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i<%u) SELECT i, %s FROM c",
-                  5 + v % 30, model_row_text(s, 'g'));
+  (void)side_main(
+      s, "INSERT INTO t(n,b) WITH c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i<%u) SELECT i, %s FROM c",
+      5 + v % 30, model_row_text(s, 'g'));
 }
 
 static void shrink(model_side *s, unsigned v) {
@@ -219,9 +217,9 @@ static void constraint(model_side *s, unsigned v) {
 static void full(model_side *s, unsigned v) {
   if (v % 2) (void)side_main(s, "BEGIN; UPDATE t SET n=n+1 WHERE a<40");
   (void)side_main(s, "PRAGMA max_page_count=1");
-  (void)side_main(s,
-                  "INSERT INTO t(n,b) WITH c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i<90) SELECT i, %s FROM c",
-                  model_row_text(s, 'F'));
+  (void)side_main(
+      s, "INSERT INTO t(n,b) WITH c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i<90) SELECT i, %s FROM c",
+      model_row_text(s, 'F'));
   (void)side_main(s, "PRAGMA max_page_count=100000");
   if (v % 4 == 1) (void)side_main(s, "ROLLBACK");
   if (v % 4 == 3) (void)side_main(s, "COMMIT");
@@ -264,7 +262,7 @@ static void second_holds(model_side *s, unsigned v) {
   const model_connection *c = &s->connections[MODEL_SECOND];
   (void)v;
   side_second(s, c->db != NULL && !sqlite3_get_autocommit(c->db) ? "SELECT * FROM t; COMMIT"
-                                                                   : "BEGIN; SELECT count(*) FROM t");
+                                                                 : "BEGIN; SELECT count(*) FROM t");
 }
 
 static void second_closes(model_side *s, unsigned v) {
@@ -320,9 +318,7 @@ static void checkpoint_truncate(model_side *s, unsigned v) {
 
 /* ---- forks ---- */
 
-static int child_sql(model_side *s, const char *text) {
-  return side_sql(s, MODEL_CHILD, MODEL_STAND_IN, "%s", text);
-}
+static int child_sql(model_side *s, const char *text) { return side_sql(s, MODEL_CHILD, MODEL_STAND_IN, "%s", text); }
 
 static void fork_reader(model_side *s, unsigned v) {
   (void)v;
@@ -373,9 +369,9 @@ static void size_hint(model_side *s, unsigned v) {
 static void padding(model_side *s, unsigned v) { (void)control(s, SQLITE_FCNTL_POWERSAFE_OVERWRITE, v % 4 == 0); }
 
 static void controls(model_side *s, unsigned v) {
-  static const int questions[] = {SQLITE_FCNTL_LOCKSTATE, SQLITE_FCNTL_HAS_MOVED,
-                                  SQLITE_FCNTL_LAST_ERRNO, SQLITE_FCNTL_LOCK_TIMEOUT, SQLITE_FCNTL_SYNC_OMITTED,
-                                  SQLITE_FCNTL_WAL_BLOCK,  SQLITE_FCNTL_EXTERNAL_READER};
+  static const int questions[] = {SQLITE_FCNTL_LOCKSTATE,      SQLITE_FCNTL_HAS_MOVED,    SQLITE_FCNTL_LAST_ERRNO,
+                                  SQLITE_FCNTL_LOCK_TIMEOUT,   SQLITE_FCNTL_SYNC_OMITTED, SQLITE_FCNTL_WAL_BLOCK,
+                                  SQLITE_FCNTL_EXTERNAL_READER};
   (void)v;
   data_version(s);
   for (unsigned i = 0; i < sizeof questions / sizeof questions[0]; i++) (void)control(s, questions[i], 0);

@@ -11,7 +11,7 @@ typedef struct model_kind {
   void (*happen)(model_side *s, unsigned variant);
   /* Frames of a transaction that did not commit may be left in the default VFS's WAL, behind what is committed. */
   bool leaves_frames;
-  /* Whether each statement fails, and with what, may differ: only whether the event as a whole has failed is compared. */
+  /* Which of its statements fails may differ: only whether one of them has failed is compared. */
   bool fails_anywhere;
   int fails_with; /* the primary code that it is there for; 0: none */
   /* The connection or its database begins anew. */

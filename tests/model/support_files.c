@@ -1,12 +1,13 @@
 /*
 ** support_files.c - see support_files.h.
 **
-** What must be the same after every step: the database and its rollback journal byte for byte; the wal-index byte for byte, since
-** SQLite alone writes it; of the WAL its header and all that a recovery would find, up to the last commit frame. What lies behind are frames that
-** were not committed, and the VFS under test keeps those in memory.
+** What must be the same after every step: the database and its rollback journal byte for byte; the wal-index byte for
+** byte, since SQLite alone writes it; of the WAL its header and all that a recovery would find, up to the last commit
+** frame. What lies behind are frames that were not committed, and the VFS under test keeps those in memory.
 **
-** A write that fails may fail in an earlier statement on one side than on the other. From then on SQLite's counter of changes in page 1 may
-** go its own way, with it all checksums, and numbers of pages that were not committed stay behind in the wal-index. These are left out then.
+** A write that fails may fail in an earlier statement on one side than on the other. From then on SQLite's counter of
+** changes in page 1 may go its own way, with it all checksums, and numbers of pages that were not committed stay behind
+** in the wal-index. These are left out then.
 */
 #include "support_files.h"
 
@@ -144,7 +145,8 @@ static void compare_index_numbers(content *a, content *b, const char *file, char
   const size_t all = 136;
   if (a->exists != b->exists || (a->size < all) != (b->size < all))
     compare_all(a, b, file, text);
-  else if (a->size >= all && (memcmp(a->bytes + 16, b->bytes + 16, 8) != 0 || memcmp(a->bytes + 96, b->bytes + 96, 40) != 0))
+  else if (a->size >= all &&
+           (memcmp(a->bytes + 16, b->bytes + 16, 8) != 0 || memcmp(a->bytes + 96, b->bytes + 96, 40) != 0))
     snprintf(text, MODEL_DIFFERENCE, "%s: mxFrame, nPage, nBackfill or the read marks differ", file);
 }
 

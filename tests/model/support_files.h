@@ -1,7 +1,8 @@
 /*
 ** support_files.h - the files of both sides, as they are on the disk.
 **
-** They are read by a process of its own: closing a descriptor of a database gives up the locks that the process has on it.
+** They are read by a process of its own: closing a descriptor of a database gives up the locks that the process has on
+** it.
 */
 #ifndef MODEL_FILES_H
 #define MODEL_FILES_H
@@ -13,8 +14,8 @@
 enum { MODEL_DIFFERENCE = 400 };
 
 /*
-** Where the frames of a WAL end that a recovery would accept, and in *committed where the last of them ends that is a commit frame. 0: there is
-** no valid header.
+** Where the frames of a WAL end that a recovery would accept, and in *committed where the last of them ends that is a
+** commit frame. 0: there is no valid header.
 */
 size_t model_wal_end(const uint8_t *wal, size_t bytes, size_t *committed);
 

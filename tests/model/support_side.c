@@ -59,14 +59,15 @@ void model_setup_decode(uint32_t number, model_setup *s) {
 void model_setup_print(FILE *out, uint32_t number) {
   model_setup s;
   model_setup_decode(number, &s);
-  fprintf(out,
-          "journal_mode=%s%s%s page_size=%d auto_vacuum=%d synchronous=%s mmap_size=%d wal_autocheckpoint=%d cache_size=%d "
-          "uring_backend=%s%s%s%s%s%s",
-          s.journal, s.filled ? " (with frames)" : "", s.many_frames ? " (thousands)" : "", s.page_bytes, s.vacuum,
-          s.synchronous, s.mmap_bytes, s.autocheckpoint, s.cache_pages, s.backend,
-          s.exclusive_first ? ", exclusive from the start" : "", s.padding ? ", psow=0" : "",
-          s.second_on_uring ? ", the second connection on uring" : "", s.second_stays ? " (stays open)" : "",
-          s.other_stays ? ", other processes stay" : "");
+  fprintf(
+      out,
+      "journal_mode=%s%s%s page_size=%d auto_vacuum=%d synchronous=%s mmap_size=%d wal_autocheckpoint=%d cache_size=%d "
+      "uring_backend=%s%s%s%s%s%s",
+      s.journal, s.filled ? " (with frames)" : "", s.many_frames ? " (thousands)" : "", s.page_bytes, s.vacuum,
+      s.synchronous, s.mmap_bytes, s.autocheckpoint, s.cache_pages, s.backend,
+      s.exclusive_first ? ", exclusive from the start" : "", s.padding ? ", psow=0" : "",
+      s.second_on_uring ? ", the second connection on uring" : "", s.second_stays ? " (stays open)" : "",
+      s.other_stays ? ", other processes stay" : "");
 }
 
 /* ---- orders ---- */
@@ -218,7 +219,8 @@ static void __attribute__((noreturn)) touch_inherited(model_side *s) {
   _exit(0);
 }
 
-/* What the child's own connection does to the wal-index (it may take a read mark) is done for the default VFS by the process that stands in. */
+/* What the child's own connection does to the wal-index (it may take a read mark) is done for the default VFS by the
+** process that stands in. */
 void side_child_touches_inherited(model_side *s) {
   if (!s->tested) {
     const int before = s->count;
@@ -261,7 +263,8 @@ void side_peek(model_side *s) {
   if (file->pMethods->xRead(file, header, sizeof header, 0) != SQLITE_OK || memcmp(header, "\x37\x7f\x06", 3) != 0)
     return;
   s->view = malloc((size_t)size);
-  if (s->view != NULL && read_pieces(file, s->view, size, header[8] << 24 | header[9] << 16 | header[10] << 8 | header[11]))
+  if (s->view != NULL &&
+      read_pieces(file, s->view, size, header[8] << 24 | header[9] << 16 | header[10] << 8 | header[11]))
     s->view_bytes = (size_t)size;
 }
 

@@ -20,12 +20,12 @@ enum { MODEL_ANSWERS = 64 };
 typedef struct model_setup {
   const char *journal, *backend, *synchronous;
   int page_bytes, rows, vacuum, mmap_bytes, autocheckpoint, cache_pages;
-  bool exclusive_first;  /* locking_mode=EXCLUSIVE before the database is used */
-  bool padding;          /* psow=0 */
+  bool exclusive_first; /* locking_mode=EXCLUSIVE before the database is used */
+  bool padding;         /* psow=0 */
   bool second_on_uring, second_stays;
-  bool other_stays;      /* other processes keep their connections open */
-  bool many_frames;      /* the WAL has so many that the wal-index has three regions */
-  bool filled;           /* the WAL has frames at the beginning */
+  bool other_stays; /* other processes keep their connections open */
+  bool many_frames; /* the WAL has so many that the wal-index has three regions */
+  bool filled;      /* the WAL has frames at the beginning */
 } model_setup;
 
 typedef struct model_side {
@@ -33,19 +33,19 @@ typedef struct model_side {
   char directory[600];
   const model_setup *setup;
   model_connection connections[MODEL_CONNECTIONS];
-  bool open[MODEL_CONNECTIONS];                /* those of this process          */
-  bool other_open[2], other_holds[2];          /* those of the other process     */
-  int other, child;                            /* sockets */
-  pid_t child_process;                         /* 0: there is none */
-  int autocheckpoint; /* turns */
+  bool open[MODEL_CONNECTIONS];       /* those of this process          */
+  bool other_open[2], other_holds[2]; /* those of the other process     */
+  int other, child;                   /* sockets */
+  pid_t child_process;                /* 0: there is none */
+  int autocheckpoint;                 /* turns */
   int64_t data_version;
-  bool gone;          /* another process ended by itself */
+  bool gone; /* another process ended by itself */
   long syncs;
   int step;
   int count; /* of this step */
   model_answer answers[MODEL_ANSWERS];
   char said[MODEL_ANSWERS][100]; /* what was asked */
-  uint8_t *view;                /* of the WAL, through the VFS: see side_peek */
+  uint8_t *view;                 /* of the WAL, through the VFS: see side_peek */
   size_t view_bytes;
 } model_side;
 
@@ -74,7 +74,7 @@ void side_child_end(model_side *s);
 void side_child_touches_inherited(model_side *s);
 /* All of the WAL as the VFS shows it to the main connection, into s->view; nothing outside WAL mode. */
 void side_peek(model_side *s);
-/* xSync calls that reached the kernel since the process began, by whatever way; of this side if only it has worked meanwhile. */
+/* Syncs that the process has asked the kernel for so far, by whatever way. */
 long side_syncs(const model_side *s);
 /* From PRAGMA uring_stats of the main connection; 0 if it has none. */
 uint64_t side_statistic(const model_side *s, const char *name);

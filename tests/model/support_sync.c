@@ -1,8 +1,8 @@
 /*
 ** support_sync.c - the syncs of this program are counted and not made.
 **
-** No power is cut here, and a case has some hundred of them. libsqlite3 finds these before the C library's. What a ring syncs is real, and is counted
-** by the VFS.
+** No power is cut here, and a case has some hundred of them. libsqlite3 finds these before the C library's. What a ring
+** syncs is real, and is counted by the VFS.
 */
 #include "support_sync.h"
 

@@ -1,7 +1,8 @@
 /*
 ** test_model.c - the model in the form that every `make check` runs.
 **
-** All ordered pairs of kinds of events as neighbours, and most triples. MODEL_SEED chooses others, MODEL_CASES how many cases.
+** All ordered pairs of kinds of events as neighbours, and most triples. MODEL_SEED chooses others, MODEL_CASES how many
+** cases.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,10 +25,8 @@ static long cases_here(void) {
 static void test_cases(void **state) {
   (void)state;
   const char *seed = getenv("MODEL_SEED");
-  const model_campaign campaign = {.seed = seed != NULL ? (uint32_t)strtoul(seed, NULL, 10) : 1,
-                                   .cases = cases_here(),
-                                   .only = -1,
-                                   .setup = -1};
+  const model_campaign campaign = {
+      .seed = seed != NULL ? (uint32_t)strtoul(seed, NULL, 10) : 1, .cases = cases_here(), .only = -1, .setup = -1};
   model_totals t = {0};
   assert_true(model_campaign_run(&campaign, &t));
   model_totals_print(&campaign, &t);
