@@ -74,6 +74,10 @@ static void run_all(const model_campaign *campaign, const model_options *options
     model_case c;
     model_cover_next(cover, &c);
     if (campaign->setup >= 0) c.setup = (uint32_t)campaign->setup;
+    if (number > 0 && number % 250 == 0 && campaign->only < 0) {
+      printf("model: %ld cases\n", number);
+      fflush(stdout);
+    }
     if (campaign->only < 0 || number == campaign->only) run_one(campaign, number, &c, options, report, totals);
   }
   totals->pairs = model_cover_pairs(cover);

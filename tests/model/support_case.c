@@ -28,7 +28,7 @@ typedef struct model_run {
   model_side sides[SIDES];
   model_observer observer;
   int helpers[SIDES], stand_in;
-  bool leaves_frames, super_journals, after_error; /* some event so far */
+  bool leaves_frames, super_journals, after_error, persists; /* some event so far */
 } model_run;
 
 /* ---- text ---- */
@@ -122,7 +122,9 @@ static void compare_files(model_run *r, const char *step) {
   static const char *const names[] = {"m.db", "x.db"};
   for (int i = 0; i < (r->super_journals ? 2 : 1); i++) {
     char difference[MODEL_DIFFERENCE];
-    model_comparison what = {.journal_by_size = r->super_journals, .after_error = r->after_error};
+    model_comparison what = {.journal_by_size = r->super_journals,
+                             .after_error = r->after_error,
+                             .recovered = r->persists && r->leaves_frames};
     snprintf(what.name, sizeof what.name, "%s", names[i]);
     if (!model_observer_compare(&r->observer, &what, difference)) found(r, step, "%s", difference);
   }
@@ -151,6 +153,7 @@ static void step(model_run *r, const char *name, happening *happen, unsigned var
     model_side *s = &r->sides[i];
     const long before = side_syncs(s);
     s->count = 0;
+    side_forget_view(s);
     s->step = (int)++r->report->steps; /* counted twice, the same for both below */
     s->step = (s->step + 1) / 2;
     happen(s, variant);
@@ -181,6 +184,7 @@ static void event(model_run *r, const model_event *e) {
   r->leaves_frames |= kind->leaves_frames;
   r->super_journals |= kind->super_journal;
   r->after_error |= kind->fails_anywhere;
+  r->persists |= kind->persists;
   if (kind->fails_anywhere) choose_file_limit(r);
   step(r, kind->name, kind->happen, e->variant, kind->fails_anywhere);
   r->report->forks += kind->forks;

@@ -134,6 +134,7 @@ static void begin_spill(model_side *s, unsigned v) {
   (void)side_main(s, v % 3 ? "BEGIN" : "BEGIN IMMEDIATE");
   (void)spill(s, v);
   if (v % 2) (void)side_main(s, "SELECT sum(n), max(b) FROM t");
+  if (v % 4 == 2) side_peek(s);
 }
 
 static void begin_read(model_side *s, unsigned v) { (void)side_main(s, "BEGIN; SELECT sum(n) FROM t WHERE a>%u", v); }
@@ -341,7 +342,10 @@ static void child_end(model_side *s, unsigned v) {
 }
 
 static void fork_inherited(model_side *s, unsigned v) {
-  (void)v;
+  if (v % 2 && !in_transaction(s)) {
+    (void)side_main(s, "BEGIN");
+    (void)spill(s, v);
+  }
   side_child_touches_inherited(s);
   (void)side_main(s, "SELECT * FROM t");
 }
@@ -462,7 +466,7 @@ const model_kind model_kind_table[] = {
     {.name = "child-write", .happen = child_write, .forks = true},
     {.name = "child-end", .happen = child_end},
     {.name = "fork-inherited", .happen = fork_inherited, .forks = true},
-    {.name = "persist-wal", .happen = persist_wal},
+    {.name = "persist-wal", .happen = persist_wal, .persists = true},
     {.name = "chunk-size", .happen = chunk_size},
     {.name = "size-hint", .happen = size_hint},
     {.name = "padding", .happen = padding},

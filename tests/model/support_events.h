@@ -18,6 +18,7 @@ typedef struct model_kind {
   bool resets;
   bool forks;
   bool super_journal;
+  bool persists; /* the WAL may stay when the last connection goes */
 } model_kind;
 
 extern const model_kind model_kind_table[];

@@ -29,6 +29,7 @@ typedef struct model_comparison {
   char name[32];        /* of the database                                                  */
   bool journal_by_size; /* names of super-journals are in it, which contain the directory's */
   bool after_error;     /* of I/O; see support_files.c                                      */
+  bool recovered;       /* and frames that were not committed were found; see there         */
 } model_comparison;
 
 /* Before this process has opened any database. False: it cannot be had. */

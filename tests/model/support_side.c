@@ -47,7 +47,7 @@ void model_setup_decode(uint32_t number, model_setup *s) {
   s->second_stays = choice(number, 9, 2) == 0;
   s->other_stays = choice(number, 10, 3) == 0;
   s->filled = choice(number, 11, 2) == 0;
-  s->many_frames = number % 61 == 13;
+  s->many_frames = number % 31 == 13;
   if (!s->many_frames) return;
   s->journal = "wal";
   s->page_bytes = 512;
@@ -249,13 +249,17 @@ static bool read_pieces(sqlite3_file *file, uint8_t *to, sqlite3_int64 size, int
   return true;
 }
 
+void side_forget_view(model_side *s) {
+  free(s->view);
+  s->view = NULL;
+  s->view_bytes = 0;
+}
+
 void side_peek(model_side *s) {
   sqlite3_file *file = NULL;
   sqlite3_int64 size = 0;
   uint8_t header[32];
-  free(s->view);
-  s->view = NULL;
-  s->view_bytes = 0;
+  side_forget_view(s);
   if (s->connections[MODEL_MAIN].db == NULL) return;
   (void)sqlite3_file_control(s->connections[MODEL_MAIN].db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
   if (file == NULL || file->pMethods == NULL || file->pMethods->xFileSize(file, &size) != SQLITE_OK || size < 32)

@@ -74,6 +74,7 @@ void side_child_end(model_side *s);
 void side_child_touches_inherited(model_side *s);
 /* All of the WAL as the VFS shows it to the main connection, into s->view; nothing outside WAL mode. */
 void side_peek(model_side *s);
+void side_forget_view(model_side *s);
 /* Syncs that the process has asked the kernel for so far, by whatever way. */
 long side_syncs(const model_side *s);
 /* From PRAGMA uring_stats of the main connection; 0 if it has none. */
