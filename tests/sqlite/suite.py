@@ -41,7 +41,9 @@ exit
 
 BACKEND_SCRIPT = """
 sqlite3 db own.db
+db eval {CREATE TABLE t(x)}
 puts [db one {PRAGMA uring_backend}]
+puts [db one {PRAGMA uring_stats}]
 exit
 """
 
@@ -93,9 +95,11 @@ def check_modes(options):
     """That each run is on the VFS that it is said to be on; nothing else here would notice if it were not."""
     for mode, wanted in {"default": "", "uring": "auto", "ring": "uring", "sync": "sync"}.items():
         if mode in ["default"] + options.modes:
-            backend = tcl(options, mode, BACKEND_SCRIPT).strip()
+            backend, _, stats = tcl(options, mode, BACKEND_SCRIPT).partition("\n")
             if backend != wanted:
                 sys.exit(f"suite.py: URINGVFS_CHECK={mode} runs with uring_backend={backend!r}, not {wanted!r}")
+            if mode == "ring" and '"enters":0' in stats:
+                sys.exit(f"suite.py: nothing goes through a ring with URINGVFS_CHECK={mode}: {stats}")
 
 
 def list_scripts(options):
