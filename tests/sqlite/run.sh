@@ -15,6 +15,7 @@
 #                       --no-debug without. Default: --ci with, otherwise without
 #   --modes LIST        uring,ring,sync: see init.c. Default: uring,ring
 #   --replace FILE      FILE in the place of the file of that name in vfs/ (plant.sh)
+#   --known FILE        in the place of known-differences.txt (plant.sh)
 #   --build-only
 #
 # Gets the source with `apt-get source sqlite3` into $BUILD/check-sqlite, without touching the system's sources of packages
@@ -28,7 +29,7 @@ root=$(cd "$here/../.." && pwd)
 build=$(cd "$root" && mkdir -p "${BUILD:-build}" && cd "${BUILD:-build}" && pwd)
 work=$build/check-sqlite
 jobs=${JOBS:-2}
-ci='' debug='' modes=uring,ring replace='' build_only='' sqlite=own permutation=veryquick options=''
+ci='' debug='' modes=uring,ring replace='' known='' build_only='' sqlite=own permutation=veryquick options=''
 scripts=()
 campaign=yes
 [ $# -eq 0 ] || campaign=
@@ -42,6 +43,7 @@ while [ $# -gt 0 ]; do
     --no-debug) debug=no ;;
     --modes) modes=$2; shift ;;
     --replace) replace=$2; shift ;;
+    --known) known=$2; shift ;;
     --build-only) build_only=1 ;;
     -*) sed -n '2,/^set /s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     *) scripts+=("$1") ;;
@@ -150,7 +152,7 @@ vfs_flags=(-std=gnu11 -D_GNU_SOURCE= -O2 -g -pthread -Wall -Wextra -Werror -I"$b
 sources=("$here/init.c" "$root/vfs/register.c")
 if [ "$debug" = yes ]; then
   vfs_flags+=(-DURINGVFS_VERIFY_READAHEAD)
-  verified=$(grep -l URINGVFS_VERIFY_READAHEAD "$root"/vfs/*.c)
+  verified=$(grep -l '^#include "readahead.h"' "$root"/vfs/*.c) # which has the #ifdef
   mapfile -t -O "${#sources[@]}" sources <<<"$verified"
 fi
 [ -z "$replace" ] || sources+=("$replace")
@@ -161,6 +163,8 @@ for f in "$here/sync_count.c" "${sources[@]}"; do # the last of a name counts
 done
 cp "$build/liburingvfs.a" "$new"
 for f in "$new"/*; do cmp -s "$f" "$vfs/$(basename "$f")" || mv "$f" "$vfs"; done
+[ "$debug" != yes ] || grep -q 'the page read ahead at .* is stale' "$vfs/readahead.o" ||
+  { say "readahead.o compares nothing with the file"; exit 1; }
 objects=$(printf '%s\n' "${sources[@]}" | sed 's,.*/\(.*\)\.c$,vfs/\1.o,' | sort -u | xargs)
 say "building its test programs ($variant)"
 (cd "$make_dir" && nice make -j"$jobs" -f "$here/fixture.mk" MORE_FLAGS="$more_flags" \
@@ -208,7 +212,7 @@ logs=$work/logs-$variant
 [ "$permutation" = veryquick ] || logs+=-$permutation
 run_scripts() {
   nice python3 "$here/suite.py" --source "$scratch/source" --fixture "$scratch/bin/testfixture" \
-    --known "$here/known-differences.txt" --out "$scratch/$1" --jobs "$jobs" --modes "$modes" \
+    --known "${known:-$here/known-differences.txt}" --out "$scratch/$1" --jobs "$jobs" --modes "$modes" \
     --permutation "$permutation" --run "$sqlite,$version${options:+,${options//-/,}}" --timeout "$timeout" "${@:2}"
 }
 [ -n "$ci" ] && timeout=300 || timeout=900
