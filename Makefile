@@ -241,7 +241,8 @@ memcheck := $(VALGRIND) --quiet --leak-check=full --show-leak-kinds=definite,pos
 check-valgrind: all $(chosen_bin) $(chosen_helpers)
 	$(Q)$(run_tests) WRAP='$(memcheck)' tests/run.sh $(chosen_bin)
 
-# SQLite's own test suite and programs: SQLITE_ARGS=--ci, SQLITE_ARGS='wal*.test', ... (tests/sqlite/run.sh -h)
+# SQLite's own test suite and programs: all runs of tests/sqlite/campaign.txt, or SQLITE_ARGS=--ci, SQLITE_ARGS='wal*.test',
+# SQLITE_ARGS='--sqlite newest', ... (tests/sqlite/run.sh -h)
 check-sqlite: all
 	$(Q)BUILD='$(BUILD)' JOBS='$(JOBS)' tests/sqlite/run.sh $(SQLITE_ARGS)
 
@@ -383,7 +384,7 @@ help:
 	@echo 'make [all]            build/uringvfs.so, build/liburingvfs.a and .so, build/liburingrt.a'
 	@echo 'make check            build and run the tests (TESTS="pattern ...", JOBS=2, TEST_TIMEOUT=300)'
 	@echo 'make check-valgrind   the C tests under valgrind'
-	@echo "make check-sqlite     SQLite's own tests on uring, compared with the default VFS (SQLITE_ARGS=--ci: a part)"
+	@echo "make check-sqlite     SQLite's own tests on uring, compared with the default VFS (hours; SQLITE_ARGS=--ci: a part)"
 	@echo 'make check-crash      power cuts at every point of recorded workloads (CRASH_IMAGES=100000), and planted bugs'
 	@echo 'make check-powercut   power cuts on ext4, xfs and btrfs (root; POWERCUT_ARGS="--images N --fs ext4"), and planted bugs'
 	@echo 'make check-model      events of the protocol in every order, both VFSs side by side (MODEL_SECONDS=3600), and planted bugs'
