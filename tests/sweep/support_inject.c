@@ -18,9 +18,9 @@
 #include "runtime/backend.h"
 
 const char *const inject_names[INJECT_KIND_COUNT] = {
-    "open",       "read",      "write",     "truncate",   "allocate",      "mmap",   "lock",
-    "stat",       "unlink",    "opendir",   "fsync",      "sqlite malloc", "malloc", "ring set-up",
-    "ring enter", "ring open", "ring read", "ring write", "ring fsync"};
+    "open",   "read",        "write",      "truncate",  "allocate",   "mmap",
+    "lock",   "stat",        "unlink",     "opendir",   "fsync",      "sqlite malloc",
+    "malloc", "ring set-up", "ring enter", "ring read", "ring write", "ring fsync"};
 
 static struct {
   bool armed;
