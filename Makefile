@@ -18,9 +18,9 @@ SAN ?=
 BUILD ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 # TESTS='tests/vfs/*' or TESTS=test_fork: the tests to run, by path or by name; shell patterns, several with spaces.
 TESTS ?=
-# Tests run at once, and seconds after which one has failed.
+# Tests run at once, and seconds without progress (tests/watch.py) after which one has failed.
 JOBS ?= 2
-TEST_TIMEOUT ?= 300
+TEST_STALL ?= 120
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -229,7 +229,7 @@ chosen_bin = $(patsubst %.c,$(BUILD)/%,$(filter %.c,$(tests_chosen)))
 chosen_helpers = $(sort $(foreach d,$(dir $(tests_chosen)),$(filter $(BUILD)/$(d)%,$(prog_bin) $(preload_so))) \
   $(if $(filter tests/demo/%,$(tests_chosen)),$(BUILD)/demo/bench/bench))
 run_tests = BUILD='$(BUILD)' URINGVFS_SO='$(abspath $(extension))' SAN='$(SAN)' CC='$(CC)' JOBS='$(JOBS)' \
-  TEST_TIMEOUT='$(TEST_TIMEOUT)'
+  TEST_STALL='$(TEST_STALL)'
 
 tests: all $(test_bin) $(prog_bin) $(preload_so) $(demo_bin) $(fuzz_src:%.c=$(BUILD)/%.o)
 
@@ -377,7 +377,7 @@ clean:
 help:
 	@echo 'make deps             install the Debian packages that are missing (DEV=1: those of lint and valgrind too)'
 	@echo 'make [all]            build/uringvfs.so, build/liburingvfs.a and .so, build/liburingrt.a'
-	@echo 'make check            build and run the tests (TESTS="pattern ...", JOBS=2, TEST_TIMEOUT=300)'
+	@echo 'make check            build and run the tests (TESTS="pattern ...", JOBS=2, TEST_STALL=120)'
 	@echo 'make check-valgrind   the C tests under valgrind'
 	@echo "make check-sqlite     SQLite's own tests on uring, compared with the default VFS (SQLITE_ARGS=--ci: a part)"
 	@echo 'make check-crash      power cuts at every point of recorded workloads (CRASH_IMAGES=100000), and planted bugs'
