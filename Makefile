@@ -308,10 +308,17 @@ uninstall:
 
 # ---- Packages ---------------------------------------------------------------------------------------------------------
 
-packages := gcc make libc6-dev pkg-config libsqlite3-dev sqlite3 sqlite3-tools liburing-dev libcmocka-dev \
-  libseccomp-dev libfuse3-dev fuse3 python3 strace e2fsprogs xfsprogs btrfs-progs util-linux
+packages = gcc make libc6-dev pkg-config libsqlite3-dev sqlite3 sqlite3-tools liburing-dev libcmocka-dev \
+  libseccomp-dev python3 strace util-linux
+# What only tests need: not for `make deps demo`.
+packages += $(if $(only_demo),,$(test_packages) $(if_missing))
+only_demo = $(and $(filter demo,$(MAKECMDGOALS)),$(if $(filter-out deps all demo,$(MAKECMDGOALS)),,yes))
+test_packages := binutils libfuse3-dev fuse3 e2fsprogs xfsprogs btrfs-progs mount clang libclang-rt-dev g++ man-db
+# These cannot stand beside what there may be instead: a Node from elsewhere, another gnuplot.
+if_missing = $(shell command -v node >/dev/null && command -v npm >/dev/null || echo nodejs npm; \
+  command -v gnuplot >/dev/null || echo gnuplot-nox)
 # `make deps DEV=1`: also what lint, valgrind and check-sqlite need.
-packages += $(if $(DEV),clang libclang-rt-dev clang-format clang-tidy cppcheck valgrind dpkg-dev tcl tcl-dev zlib1g-dev)
+packages += $(if $(DEV),clang-format clang-tidy cppcheck valgrind dpkg-dev tcl tcl-dev zlib1g-dev)
 
 deps:
 	@command -v dpkg-query >/dev/null || { \

@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 """watch.py COMMAND... - runs a test, and stops it when it makes no progress; slow it may be.
 
-The time that a test takes says as much about the machine as about the test. What is looked at instead, from /proc and over all processes
-that the test has started, is whether they still work:
+The time that a test takes says as much about the machine as about the test. What is looked at instead, from /proc and
+over all processes that the test has started, is whether they still work:
 
-- TEST_STALL (120) seconds asleep: no output, nothing read from or written to a device, and all threads sleep. A thread that waits for
-  a processor or a disk, or that somebody has stopped, is not asleep. Loops that look every few milliseconds whether something has
-  happened are: what is awake less than a fifth of the time counts as asleep.
-- TEST_CPU (900) seconds of processor time without a word of output: it runs in circles. This is the same on a busy machine.
+- TEST_STALL (120) seconds asleep: no output, nothing read from or written to a device, and all threads sleep. A thread
+  that waits for a processor or a disk, or that somebody has stopped, is not asleep. Loops that look every few
+  milliseconds whether something has happened are: what is awake less than a fifth of the time counts as asleep.
+- TEST_CPU (900) seconds of processor time without a word of output: it runs in circles. This is the same on a busy
+  machine.
 - TEST_LIMIT (3600) seconds: the last resort, for what neither of these can tell.
 
-Seconds are counted only while this program runs too, so it does no harm to suspend a machine or to stop a whole run for a while. What is
-stopped gets SIGTERM, ten seconds later SIGKILL, with everything that it has started. Exit code: that of the command, 128 and
-the number of the signal that ended it, or 124: stopped, and the last line of the output says why.
+Seconds are counted only while this program runs too, so it does no harm to suspend a machine or to stop a whole run for
+a while. What is stopped gets SIGTERM, ten seconds later SIGKILL, with everything that it has started. Exit code: that of
+the command, 128 and the number of the signal that ended it, or 124: stopped, and the last line of the output says why.
 """
 import ctypes
 import os
@@ -63,7 +64,7 @@ class Tree:
         return gone.ru_utime + gone.ru_stime + ticks / TICKS
 
     def device_bytes(self):
-        """Of each process: read from and written to devices, also by a ring, whose requests appear in no other number."""
+        """Of each process: read from and written to devices. A ring's requests appear in no other number."""
         found = {}
         for pid in self.processes:
             lines = dict(line.split(': ') for line in read(f'/proc/{pid}/io').splitlines())
@@ -94,7 +95,8 @@ class Tree:
     def describe(self):
         for pid, state, thread in self.threads():
             name, where = (read(f'/proc/{pid}/task/{thread}/{what}').strip() for what in ('comm', 'wchan'))
-            print(f'watch.py: process {pid}, thread {thread}, {name}: state {state}' + (f', in {where}' if len(where) > 1 else ''))
+            waits = f', in {where}' if len(where) > 1 else ''
+            print(f'watch.py: process {pid}, thread {thread}, {name}: state {state}{waits}')
 
 
 class Progress:
@@ -144,10 +146,11 @@ INTERVAL_S = min(1, STALL_S / 20, CPU_S / 20)
 
 def start(command):
     """The command, as if this program were not there: its signals are what they were before Python had them."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0: sys.exit('watch.py: no subreaper')
+    if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0: sys.exit('watch.py: no subreaper')
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     try:
-        return os.posix_spawnp(command[0], command, os.environ, setsigmask=before, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
+        return os.posix_spawnp(command[0], command, os.environ, setsigmask=before,
+                               setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
     except OSError as error:
         print(f'watch.py: {command[0]}: {error.strerror}')
         sys.exit(127)
@@ -166,7 +169,7 @@ def reap(pid):
 
 
 def wait(seconds):
-    """Returns sooner when a child ends. How much time has passed; not more than asked for, if this program did not run meanwhile."""
+    """Returns sooner when a child ends. The time that has passed; not what this program did not run for."""
     before = time.monotonic()
     signal.sigtimedwait([signal.SIGCHLD], seconds)
     return min(seconds, time.monotonic() - before)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# tests/run.sh: what makes no progress is stopped, with everything it has started; what is only slow is not. Nothing here says how long
-# something takes: the settings are small, and the slow ones would take many times as long to finish as they allow to sleep.
+# tests/run.sh: what makes no progress is stopped, with everything it has started; what is only slow is not. Nothing here
+# says how long something takes: the settings are small, and the slow ones need many times as long as they may sleep.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/test-run.XXXXXX")
@@ -27,7 +27,8 @@ passes() { # settings, test
 
 # ---- what makes no progress ----
 
-# Asleep, after some output that must not get lost, with a process in the background and one in a session of its own whose parent is gone.
+# Asleep, after some output that must not get lost, with a process in the background, and one in a session of its own
+# whose parent is gone.
 make_test asleep.sh <<END
 echo a word before
 trap 'echo cleaned up; exit 1' TERM

@@ -159,9 +159,8 @@ logs=$work/logs-$variant
 run_scripts() {
   nice python3 "$here/suite.py" --source "$scratch/source" --fixture "$scratch/bin/testfixture" \
     --known "$here/known-differences.txt" --out "$scratch/$1" --jobs "$jobs" --modes "$modes" \
-    --timeout "$timeout" "${@:2}"
+    "${@:2}"
 }
-[ -n "$ci" ] && timeout=300 || timeout=900
 failed=0
 rm -rf "$logs"
 mkdir -p "$logs"

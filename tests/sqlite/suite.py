@@ -59,8 +59,8 @@ def environment(mode):
     return dict(keep, HOME="/nonexistent", LC_ALL="C.UTF-8", URINGVFS_CHECK=mode)
 
 
-def unprivileged():
-    return dict(user="nobody", group="nogroup", extra_groups=[]) if os.geteuid() == 0 else {}
+WATCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "watch.py")
+AS_NOBODY = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"] if os.geteuid() == 0 else []
 
 
 def make_directory(path):
@@ -76,8 +76,8 @@ def tcl(options, mode, script):
     path = os.path.join(directory, "own.tcl")
     with open(path, "w") as f:
         f.write(script)
-    run = subprocess.run([options.fixture, path], cwd=directory, capture_output=True, text=True,
-                         env=dict(environment(mode), TEST_DIR=os.path.join(options.source, "test")), **unprivileged())
+    run = subprocess.run(AS_NOBODY + [options.fixture, path], cwd=directory, capture_output=True, text=True,
+                         env=dict(environment(mode), TEST_DIR=os.path.join(options.source, "test")))
     shutil.rmtree(directory)
     if run.returncode:
         sys.exit(f"suite.py: testfixture on {mode}:\n" + run.stdout + run.stderr)
@@ -145,8 +145,10 @@ def parse(output, code, seconds):
     failures = re.search(r"^!Failures on these tests:(.*)$", output, re.M)
     failed = set(failures.group(1).split()) if failures else set()
     broken = []
-    if code < 0:
-        broken.append("killed by " + signal.Signals(-code).name)
+    if code == 124:
+        broken.append(output.splitlines()[-1])
+    elif code > 128:
+        broken.append("killed by " + signal.Signals(code - 128).name)
     if not summary:
         broken.append("did not come to its end")
     if summary and code and not failed:
@@ -163,24 +165,17 @@ def run_script(options, mode, script):
     os.makedirs(os.path.dirname(log), exist_ok=True)
     start = time.monotonic()
     with open(log, "wb") as out:
-        # A group of its own: a script that hangs has started processes too.
         runner = os.path.join(options.source, "test", "permutations.test")
-        process = subprocess.Popen([options.fixture, runner, "veryquick", name], cwd=directory, env=environment(mode),
-                                   stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                                   start_new_session=True, **unprivileged())
+        command = [sys.executable, "-S", WATCH] + AS_NOBODY + [options.fixture, runner, "veryquick", name]
+        # A group of its own, which stop() ends.
+        process = subprocess.Popen(command, cwd=directory, env=dict(environment(mode), TEST_STALL=str(options.stall)),
+                                   stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
         running.add(process)
-        try:
-            code = process.wait(options.timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            code = -signal.SIGKILL
+        code = process.wait()
         running.discard(process)
     shutil.rmtree(directory, ignore_errors=True)
     with open(log, errors="replace") as f:
         result = parse(f.read(), code, time.monotonic() - start)
-    if code == -signal.SIGKILL:
-        result.broken.append(f"stopped after {options.timeout} s")
     return result
 
 
@@ -273,7 +268,7 @@ def main():
     parser.add_argument("--known", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--timeout", type=int, default=900)
+    parser.add_argument("--stall", type=int, default=300, help="seconds without progress (tests/watch.py)")
     parser.add_argument("--modes", default="uring,ring", type=lambda s: s.split(","))
     parser.add_argument("patterns", nargs="*")
     options = parser.parse_args()
