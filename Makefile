@@ -100,7 +100,8 @@ shared_obj := $(shared_src:%.c=$(BUILD)/%.o)
 demo_bin := $(demo_src:%.c=$(BUILD)/%) $(BUILD)/demo/bench/bench
 demo_common_obj := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard demo/common/*.c)))
 bench_obj := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard demo/bench/*.c)))
-have_fuse = $(call memo,have_fuse,$(PKG_CONFIG) --exists fuse3 && echo yes)
+# Asked when the Makefile is read, since prerequisites depend on it: `make deps check` is going to install it.
+have_fuse = $(if $(filter deps,$(MAKECMDGOALS)),yes,$(call memo,have_fuse,$(PKG_CONFIG) --exists fuse3 && echo yes))
 
 extension := $(BUILD)/uringvfs.so
 library := $(BUILD)/liburingvfs.a
