@@ -113,6 +113,8 @@ struct uringvfs_shared {
 int uringvfs__shared_join(uringvfs_file *f);
 /* Before it is closed. With the last connection of the process the idle rings go. */
 void uringvfs__shared_leave(uringvfs_file *f);
+/* The connection's descriptor is closed, so the inode number may come to mean another file: nobody else joins the object. */
+void uringvfs__shared_forget(uringvfs_file *f);
 /* xShmMap has returned this. False: out of memory. */
 bool uringvfs__shared_note_region(uringvfs_file *f, int region, int bytes, void *memory);
 /* A piece of the wal-index, NULL: not mapped. For those that have the wal-index mapped, or under the lock. */
@@ -379,6 +381,8 @@ static inline bool uringvfs__may_hand_out(const uringvfs_file *database) {
 /* In a child of a fork, by fork.c: the calls that cannot be refused must do without the parent. */
 static inline bool uringvfs__is_closed(const uringvfs_file *f) { return f->parent->pMethods == NULL; }
 
+/* The WAL belongs to its database file no longer. Nothing happens if it belongs to none. */
+void uringvfs__unlink_wal(uringvfs_file *wal);
 /* Sets the methods of a file whose parent is open. */
 void uringvfs__file_set_methods(uringvfs_file *f);
 

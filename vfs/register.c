@@ -72,6 +72,7 @@ static void link_wal(uringvfs_file *f) {
   f->role = URINGVFS_WAL;
   f->database = f->plain ? NULL : uringvfs__database_of_wal(f->name);
   if (f->database == NULL) return;
+  if (f->database->wal != NULL) uringvfs__unlink_wal(f->database->wal);
   f->database->wal = f;
   uringvfs__tenure_event(f->database, URINGVFS_EVENT_WAL, 1);
 }
