@@ -76,6 +76,7 @@ static const char *text(sqlite3 *db, const char *sql, int *rc) {
 static bool ring_available(void) {
   int rc;
   sqlite3 *db = open_with("u.db", "", &rc);
+  (void)text(db, "PRAGMA uring_backend=uring", &rc); /* asks for one */
   bool yes = strstr(text(db, "PRAGMA uring_stats", &rc), "available\"") != NULL;
   sqlite3_close(db);
   return yes;
