@@ -75,7 +75,7 @@ passes TEST_STALL=2 talking.sh
 # Work of some seconds without a word, in a process that most of the time is stopped from outside.
 make_test work.py <<'END'
 import time
-while time.process_time() < 0.1: pass
+while time.process_time() < 0.05: pass
 END
 make_test stopped.sh <<END
 python3 -S "$tmp/work.py" &
