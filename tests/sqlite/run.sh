@@ -139,8 +139,7 @@ mkdir "$scratch/programs"
 chmod 777 "$scratch/programs"
 ring=ring
 # shellcheck disable=SC2086
-stats=$(URINGVFS_CHECK=uring $as_nobody "$scratch/bin/sqlite3" "$scratch/programs/probe.db" \
-  "PRAGMA uring_backend=uring" "PRAGMA uring_stats" 2>&1)
+stats=$(URINGVFS_CHECK=uring $as_nobody "$scratch/bin/sqlite3" "$scratch/programs/probe.db" "PRAGMA uring_backend=uring; PRAGMA uring_stats" 2>&1)
 case $stats in
   *'"ring":"available"'*) ;;
   *) ring=uring modes=$(tr , '\n' <<<"$modes" | grep -vx ring | paste -sd,)
