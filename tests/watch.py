@@ -12,8 +12,9 @@ over all processes that the test has started, is whether they still work:
 - TEST_LIMIT (3600) seconds: the last resort, for what neither of these can tell.
 
 Seconds are counted only while this program runs too, so it does no harm to suspend a machine or to stop a whole run for
-a while. What is stopped gets SIGTERM, ten seconds later SIGKILL, with everything that it has started. Exit code: that of
-the command, 128 and the number of the signal that ended it, or 124: stopped, and the last line of the output says why.
+a while. What is stopped gets SIGTERM, ten seconds later SIGKILL, with everything that it has started. Exit code: that
+of the command, 128 and the number of the signal that ended it, or 124: stopped, and the last line of the output says
+why.
 """
 import ctypes
 import os

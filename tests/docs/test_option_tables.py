@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """README.md, vfs/uringvfs.h and the manual page say of options and limits what the code does.
 
-The code is asked: the message for an unknown option names all there are, the one for a wrong value names what is allowed, a
-PRAGMA without a value returns the default, and a value that is to come is refused as such. Limits are constants in the
-sources. The comparison must also fail for each planted change of a text.
+The code is asked: the message for an unknown option names all there are, the one for a wrong value names what is
+allowed, a PRAGMA without a value returns the default, and a value that is to come is refused as such. Limits are
+constants in the sources. The comparison must also fail for each planted change of a text.
 """
 import os
 import re

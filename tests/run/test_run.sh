@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# tests/run.sh: what makes no progress is stopped, with everything it has started; what is only slow is not. Nothing here
-# says how long something takes: the settings are small, and the slow ones need many times as long as they may sleep.
+# tests/run.sh: what makes no progress is stopped, with everything it has started; what is only slow is not. Nothing
+# here says how long something takes: the settings are small, and the slow ones need many times as long as they may
+# sleep.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/test-run.XXXXXX")
