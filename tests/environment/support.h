@@ -76,17 +76,21 @@ static void start_sqlite(void) {
   same_random_numbers();
 }
 
-/* parameters: of the URI, beginning with &, or NULL. The code is noted. The handle is never NULL. */
-UNUSED static sqlite3 *open_noted(const char *name, int flags, const char *parameters) {
-  char uri[PATH_MAX + 256] = "file:";
-  sqlite3 *db = NULL;
-  size_t n = strlen(uri);
-  n += (size_t)snprintf(uri + n, sizeof(uri) - n, "%s?", in_directory(name));
+/* parameters: of the URI, beginning with &, or NULL. */
+UNUSED static const char *uri_of(const char *name, const char *parameters) {
+  static char uri[PATH_MAX + 256];
+  size_t n = (size_t)snprintf(uri, sizeof(uri), "file:%s?", in_directory(name));
   if (here.uring && !vfs_is_uring) n += (size_t)snprintf(uri + n, sizeof(uri) - n, "vfs=%s", uring_vfs());
   if (here.uring && vfs_is_uring)
     n += (size_t)snprintf(uri + n, sizeof(uri) - n, "vfs=uring&uring_backend=%s", here.backend);
   snprintf(uri + n, sizeof(uri) - n, "%s", parameters != NULL ? parameters : "");
-  int rc = sqlite3_open_v2(uri, &db, flags | SQLITE_OPEN_URI, NULL);
+  return uri;
+}
+
+/* The code is noted. The handle is never NULL. */
+UNUSED static sqlite3 *open_noted(const char *name, int flags, const char *parameters) {
+  sqlite3 *db = NULL;
+  int rc = sqlite3_open_v2(uri_of(name, parameters), &db, flags | SQLITE_OPEN_URI, NULL);
   must(db != NULL);
   sqlite3_extended_result_codes(db, 1);
   note("open %s -> %d %s", name, rc, rc == SQLITE_OK ? "" : sqlite3_errmsg(db));
@@ -112,33 +116,42 @@ static uint64_t hash_row(uint64_t h, sqlite3_stmt *statement) {
   return h;
 }
 
-/* Runs what sql holds and notes each statement: code, message, number of rows, a hash of all, the first value. Returns the last code. */
-UNUSED static int say(sqlite3 *db, const char *sql) {
+/* What one statement gives: code, message, number of rows, a hash of all, the first value. */
+static int say_one(sqlite3 *db, sqlite3_stmt *statement, int rc, const char *text, int length) {
+  char first[120] = "";
+  uint64_t h = HASH_START;
+  int rows = 0;
+  while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+    const bool blob = sqlite3_column_type(statement, 0) == SQLITE_BLOB; /* of it the hash is enough */
+    const char *value = blob ? "a blob" : (const char *)sqlite3_column_text(statement, 0);
+    if (rows++ == 0) snprintf(first, sizeof(first), "%.100s", value != NULL ? value : "(null)");
+    h = hash_row(h, statement);
+    rc = SQLITE_OK;
+  }
+  if (rc == SQLITE_DONE) rc = SQLITE_OK;
+  note("%.*s -> %d %s, %d rows %llx %s", length, text, rc, rc == SQLITE_OK ? "" : sqlite3_errmsg(db), rows,
+       (unsigned long long)h, first);
+  return rc;
+}
+
+/* Runs and notes each statement of sql, whatever became of those before. Each has the text as its parameter. Returns the last code. */
+UNUSED static int say_with(sqlite3 *db, const char *sql, const char *text) {
   int rc = SQLITE_OK;
   while (*sql != 0) {
     sqlite3_stmt *statement = NULL;
     const char *tail = sql;
-    char first[120] = "";
-    uint64_t h = HASH_START;
-    int rows = 0;
     rc = sqlite3_prepare_v2(db, sql, -1, &statement, &tail);
     if (rc == SQLITE_OK && statement == NULL) break; /* blanks at the end */
-    while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-      const bool blob = sqlite3_column_type(statement, 0) == SQLITE_BLOB; /* of it the hash is enough */
-      const char *value = blob ? "a blob" : (const char *)sqlite3_column_text(statement, 0);
-      if (rows++ == 0) snprintf(first, sizeof(first), "%.100s", value != NULL ? value : "(null)");
-      h = hash_row(h, statement);
-      rc = SQLITE_OK;
-    }
-    if (rc == SQLITE_DONE) rc = SQLITE_OK;
-    note("%.*s -> %d %s, %d rows %llx %s", (int)(tail > sql ? tail - sql : (ptrdiff_t)strlen(sql)), sql, rc,
-         rc == SQLITE_OK ? "" : sqlite3_errmsg(db), rows, (unsigned long long)h, first);
+    if (sqlite3_bind_parameter_count(statement) > 0) sqlite3_bind_text(statement, 1, text, -1, SQLITE_TRANSIENT);
+    rc = say_one(db, statement, rc, sql, (int)(tail > sql ? (size_t)(tail - sql) : strlen(sql)));
     sqlite3_finalize(statement);
     if (tail == sql) break;
     sql = tail;
   }
   return rc;
 }
+
+UNUSED static int say(sqlite3 *db, const char *sql) { return say_with(db, sql, NULL); }
 
 /* What uring has done so far. */
 static void count_rings(sqlite3 *db) {
@@ -151,6 +164,28 @@ static void count_rings(sqlite3 *db) {
 UNUSED static void close_noted(sqlite3 *db) {
   count_rings(db);
   note("close -> %d", sqlite3_close(db));
+}
+
+/* A table, for the work below. */
+UNUSED static void make_table(sqlite3 *db, const char *journal_mode) {
+  char sql[200];
+  snprintf(
+      sql, sizeof(sql),
+      "PRAGMA journal_mode=%s; CREATE TABLE t(id INTEGER PRIMARY KEY, b); "
+      "WITH c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<30) INSERT INTO t SELECT i, randomblob(3000) FROM c",
+      journal_mode);
+  say(db, sql);
+}
+
+/* Reads of many pages, commits that are worth a batch, rollback and spill. */
+UNUSED static void work_on_table(sqlite3 *db) {
+  say(db,
+      "PRAGMA cache_size=5; SELECT count(*), sum(length(b)) FROM t; INSERT INTO t(b) VALUES(randomblob(150000)); "
+      "INSERT INTO t(b) VALUES(randomblob(160000)); SELECT id, b FROM t; BEGIN; UPDATE t SET b=randomblob(length(b)); "
+      "SELECT id, b FROM t; ROLLBACK; UPDATE t SET b=randomblob(4000) WHERE id%4=1; SELECT id, b FROM t ORDER BY id "
+      "DESC; "
+      "PRAGMA synchronous=NORMAL; INSERT INTO t(b) VALUES(zeroblob(90000)); PRAGMA synchronous=FULL; "
+      "DELETE FROM t WHERE id=3; SELECT id, b FROM t; PRAGMA integrity_check");
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
