@@ -116,9 +116,17 @@ static uint64_t hash_row(uint64_t h, sqlite3_stmt *statement) {
   return h;
 }
 
+/* The message, without the name of the VFS that is in a URI. */
+static const char *message_of(sqlite3 *db, int rc, char *text, size_t size) {
+  snprintf(text, size, "%s", rc == SQLITE_OK ? "" : sqlite3_errmsg(db));
+  char *question = strstr(text, "?");
+  if (question != NULL) *question = 0;
+  return text;
+}
+
 /* What one statement gives: code, message, number of rows, a hash of all, the first value. */
 static int say_one(sqlite3 *db, sqlite3_stmt *statement, int rc, const char *text, int length) {
-  char first[120] = "";
+  char first[120] = "", message[200];
   uint64_t h = HASH_START;
   int rows = 0;
   while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
@@ -129,7 +137,7 @@ static int say_one(sqlite3 *db, sqlite3_stmt *statement, int rc, const char *tex
     rc = SQLITE_OK;
   }
   if (rc == SQLITE_DONE) rc = SQLITE_OK;
-  note("%.*s -> %d %s, %d rows %llx %s", length, text, rc, rc == SQLITE_OK ? "" : sqlite3_errmsg(db), rows,
+  note("%.*s -> %d %s, %d rows %llx %s", length, text, rc, message_of(db, rc, message, sizeof(message)), rows,
        (unsigned long long)h, first);
   return rc;
 }
@@ -179,33 +187,61 @@ UNUSED static void make_table(sqlite3 *db, const char *journal_mode) {
 
 /* Reads of many pages, commits that are worth a batch, rollback and spill. */
 UNUSED static void work_on_table(sqlite3 *db) {
-  say(db,
-      "PRAGMA cache_size=5; SELECT count(*), sum(length(b)) FROM t; INSERT INTO t(b) VALUES(randomblob(150000)); "
-      "INSERT INTO t(b) VALUES(randomblob(160000)); SELECT id, b FROM t; BEGIN; UPDATE t SET b=randomblob(length(b)); "
-      "SELECT id, b FROM t; ROLLBACK; UPDATE t SET b=randomblob(4000) WHERE id%4=1; SELECT id, b FROM t ORDER BY id "
-      "DESC; "
-      "PRAGMA synchronous=NORMAL; INSERT INTO t(b) VALUES(zeroblob(90000)); PRAGMA synchronous=FULL; "
-      "DELETE FROM t WHERE id=3; SELECT id, b FROM t; PRAGMA integrity_check");
+  say(db, "PRAGMA cache_size=5; SELECT count(*), sum(length(b)) FROM t; INSERT INTO t(b) VALUES(randomblob(150000)); "
+          "BEGIN; UPDATE t SET b=randomblob(4000) WHERE id%4=1; DELETE FROM t WHERE id=3; SELECT id, b FROM t; COMMIT; "
+          "BEGIN; UPDATE t SET b=randomblob(length(b)); SELECT id, b FROM t ORDER BY id DESC; ROLLBACK; "
+          "PRAGMA synchronous=NORMAL; INSERT INTO t(b) VALUES(zeroblob(90000)); PRAGMA synchronous=FULL; "
+          "SELECT id, b FROM t; PRAGMA integrity_check");
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
-/* Of everything in the file that is not zero, with where it stands: holes are passed over. Another process's locks are left alone. */
-static uint64_t hash_file(const char *path) {
+static uint32_t big_endian(const unsigned char *p) {
+  return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* A WAL up to its last commit. What stands behind it is rubbish: pages that the default VFS spilled in a transaction that was rolled back. */
+static off_t wal_bytes(int fd) {
+  enum { HEADER = 32, FRAME = 24, SALT = 16, FRAME_SALT = 8, COMMIT = 4 };
+  unsigned char header[HEADER], frame[FRAME];
+  if (pread(fd, header, HEADER, 0) != HEADER) return 0;
+  const off_t step = FRAME + (off_t)big_endian(header + 8);
+  off_t committed = HEADER;
+  for (off_t at = HEADER; pread(fd, frame, FRAME, at) == FRAME; at += step) {
+    if (memcmp(frame + FRAME_SALT, header + SALT, 8) != 0) break; /* of another generation */
+    if (big_endian(frame + COMMIT) != 0) committed = at + step;
+  }
+  return committed;
+}
+
+/* Of all in the first `bytes` of the file that is not zero, with where it stands: holes are passed over. */
+static uint64_t hash_until(int fd, off_t bytes) {
   enum { BLOCK = 4096 };
   static unsigned char block[BLOCK], zeros[BLOCK];
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
   uint64_t h = HASH_START;
-  for (off_t at = lseek(fd, 0, SEEK_DATA); at >= 0; at = lseek(fd, at, SEEK_DATA)) {
-    const off_t end = lseek(fd, at, SEEK_HOLE);
+  for (off_t at = lseek(fd, 0, SEEK_DATA); at >= 0 && at < bytes; at = lseek(fd, at, SEEK_DATA)) {
+    const off_t hole = lseek(fd, at, SEEK_HOLE), end = hole < bytes ? hole : bytes;
     for (at -= at % BLOCK; at < end; at += BLOCK) {
-      const ssize_t n = pread(fd, block, BLOCK, at);
+      const ssize_t n = pread(fd, block, bytes - at < BLOCK ? (size_t)(bytes - at) : BLOCK, at);
       if (n <= 0) break;
       if (memcmp(block, zeros, (size_t)n) == 0) continue;
       h = hash_more(hash_more(h, &at, sizeof(at)), block, (size_t)n);
     }
   }
+  return h;
+}
+
+static bool ends_with(const char *name, const char *end) {
+  const size_t n = strlen(name), m = strlen(end);
+  return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+/* SQLite must have no lock on it. */
+static uint64_t hash_of(const char *path, off_t *bytes) {
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  if (ends_with(path, "-wal")) *bytes = wal_bytes(fd);
+  const uint64_t h = hash_until(fd, *bytes);
   close(fd);
   return h;
 }
@@ -218,15 +254,15 @@ static void note_files(const char *directory, const char *prefix) {
     char path[PATH_MAX + 300], name[PATH_MAX];
     struct stat st;
     snprintf(path, sizeof(path), "%s/%s", directory, entries[i]->d_name);
-    snprintf(name, sizeof(name), "%.2000s%s", prefix, entries[i]->d_name);
+    snprintf(name, sizeof(name) - 1, "%.2000s%s", prefix, entries[i]->d_name);
     if (entries[i]->d_name[0] != '.' && lstat(path, &st) == 0) {
-      const bool hashed = S_ISREG(st.st_mode) && strstr(name, "-shm") == NULL;
+      const bool directory_too = S_ISDIR(st.st_mode);
+      off_t bytes = directory_too ? 0 : st.st_size;
+      const uint64_t hash = S_ISREG(st.st_mode) && !ends_with(name, "-shm") ? hash_of(path, &bytes) : 0;
       note("file %s: mode %o owner %u:%u size %lld content %llx", name, (unsigned)st.st_mode, st.st_uid, st.st_gid,
-           S_ISDIR(st.st_mode) ? 0LL : (long long)st.st_size, hashed ? (unsigned long long)hash_file(path) : 0ULL);
-      if (S_ISDIR(st.st_mode)) {
-        snprintf(name, sizeof(name), "%.2000s%s/", prefix, entries[i]->d_name);
-        note_files(path, name);
-      }
+           (long long)bytes, (unsigned long long)hash);
+      strcat(name, "/");
+      if (directory_too) note_files(path, name);
     }
     free(entries[i]);
   }

@@ -1,0 +1,77 @@
+/*
+** moments.h - when the world changes around a process: before it has opened a database, while it has one open, and so on. What a VFS keeps
+** of paths, devices and rings must not outlive the change.
+*/
+#ifndef TESTS_ENVIRONMENT_MOMENTS_H
+#define TESTS_ENVIRONMENT_MOMENTS_H
+
+#include "support.h"
+
+typedef enum moment {
+  AFTER_REGISTRATION, /* nothing was opened yet                                  */
+  AFTER_A_RING,       /* a database was used, a ring made, and all closed again  */
+  WHILE_OPEN,         /* a database is open, nothing was read                    */
+  WHILE_USED,         /* a database is open, and a ring was made for it          */
+  WHILE_READING,      /* the same, in the middle of a read transaction           */
+  MOMENTS
+} moment;
+
+static const char *const moment_names[] = {"after registration", "after a ring", "while open", "while used",
+                                           "while reading"};
+
+/* "a.db" is there already. Brings it to the moment; returns the connection, or NULL. */
+static sqlite3 *bring_to(moment when) {
+  start_sqlite();
+  if (when == AFTER_REGISTRATION) return NULL;
+  sqlite3 *db = open_noted("a.db", SQLITE_OPEN_READWRITE, NULL);
+  if (when == WHILE_OPEN) return db;
+  work_on_table(db);
+  count_rings(db);
+  if (when == WHILE_READING) say(db, "BEGIN; SELECT id, b FROM t LIMIT 3");
+  if (when != AFTER_A_RING) return db;
+  close_noted(db);
+  return NULL;
+}
+
+/* Goes on with the connection, if there is one, after the change. */
+static void go_on(sqlite3 *db, moment when) {
+  if (db == NULL) return;
+  if (when == WHILE_READING) say(db, "SELECT id, b FROM t; COMMIT");
+  work_on_table(db);
+  close_noted(db);
+}
+
+/* A file's bytes, as they are, elsewhere. */
+static void copy_file(const char *from, const char *to) {
+  char block[65536];
+  ssize_t n;
+  const int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  must(in >= 0 && out >= 0);
+  while ((n = read(in, block, sizeof(block))) > 0) must(write(out, block, (size_t)n) == n);
+  must(n == 0);
+  close(in);
+  close(out);
+}
+
+/* Makes a database with that name, without uring, in a process of its own: this one has not begun to use SQLite. */
+static void database_prepare(const char *name, const char *journal_mode, int rows) {
+  fflush(NULL);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    char sql[300];
+    sqlite3 *db = NULL;
+    same_random_numbers();
+    must(sqlite3_open_v2(in_directory(name), &db, ANEW, "unix") == SQLITE_OK);
+    snprintf(
+        sql, sizeof(sql),
+        "PRAGMA journal_mode=%s; CREATE TABLE t(id INTEGER PRIMARY KEY, b); WITH c(i) AS (SELECT 1 UNION ALL SELECT "
+        "i+1 FROM c WHERE i<%d) INSERT INTO t SELECT i, randomblob(3000) FROM c",
+        journal_mode, rows);
+    must(sql_rc(db, sql, NULL) == SQLITE_OK && sqlite3_close(db) == SQLITE_OK);
+    _exit(0);
+  }
+  int status;
+  must(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+#endif
