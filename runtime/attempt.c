@@ -100,12 +100,27 @@ static void redo(rt_loop *loop, rt_op *op) {
   rt__op_finish(loop, op, rt__run_inline(loop, op), true);
 }
 
-static void settle(rt_loop *loop, rt_op *op, int64_t res) {
+/*
+** What an attempt tells of the kernel's worker threads. One that can have none is given up with ECANCELED, as are the attempts of a thread that
+** has exited. The thread that leases a loop drains it, so there it can only be the worker; unless the attempt was linked behind
+** another one, which may have ended the chain (a read at the end of the file does).
+*/
+static void learn_of_workers(rt_loop *loop, const rt_op *op, int64_t res, bool linked) {
+  const unsigned use = rt__worker_use((rt_kind)op->c.kind, op->file);
+  if (use == 0) return;
+  if (res >= 0) loop->worker_came |= (uint8_t)use;
+  if (res != -ECANCELED || linked || !loop->backend->can(loop, (rt_kind)op->c.kind)) return;
+  loop->worker_refused |= (uint8_t)(use | RT__WORKER_ALWAYS); /* those that always take one need not be tried */
+  loop->no_worker |= loop->worker_refused;
+}
+
+static void settle(rt_loop *loop, rt_op *op, int64_t res, bool linked) {
   int asked = rt__cancel_error(op);
   if (asked && (res == -ECANCELED || res == -EINTR)) {
     rt__op_finish(loop, op, asked, false);
     return;
   }
+  if (loop->leased) learn_of_workers(loop, op, res, linked);
   switch (res) {
   case -EAGAIN:
     if (is_stream(op)) break; /* the caller's descriptor is non-blocking */
@@ -140,8 +155,8 @@ void rt__attempt_done(rt_loop *loop, rt_op *op, int64_t res) {
   RT__ASSERT(op->phase == RT__PH_STARTED);
   rt__ops_remove(&loop->started, op);
   if (is_stream(op)) loop->streams--;
-  bool stale = op->after || (op->marks & RT__OP_STALE);
-  op->marks &= (uint8_t) ~(RT__OP_STALE | RT__OP_CANCEL_SENT);
+  bool stale = op->after || (op->marks & RT__OP_STALE), linked = op->marks & RT__OP_LINKED;
+  op->marks &= (uint8_t) ~(RT__OP_STALE | RT__OP_CANCEL_SENT | RT__OP_LINKED);
 
   if (op->marks & RT__OP_BEFORE_FAILED) {
     rt__op_finish(loop, op, -ECANCELED, false);
@@ -152,7 +167,7 @@ void rt__attempt_done(rt_loop *loop, rt_op *op, int64_t res) {
     else
       again(loop, op);
   } else {
-    settle(loop, op, res);
+    settle(loop, op, res, linked);
   }
 }
 

@@ -60,6 +60,7 @@ typedef struct rt__calls {
   int (*open)(const char *path, unsigned flags, unsigned mode);
   int (*close)(int fd);
   int (*sleep_until)(uint64_t until_ns);
+  uint64_t (*now_ns)(void);
   int (*uring_setup)(unsigned entries, struct io_uring *ring, struct io_uring_params *params);
   int (*uring_enter)(int fd, unsigned submit, unsigned wait_nr, unsigned flags, void *arg, size_t size);
 } rt__calls;

@@ -83,6 +83,7 @@ const rt__calls rt__kernel_calls = {
     .open = k_open,
     .close = k_close,
     .sleep_until = k_sleep_until,
+    .now_ns = rt_now_ns,
     .uring_setup = k_uring_setup,
     .uring_enter = k_uring_enter,
 };

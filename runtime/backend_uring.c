@@ -223,10 +223,10 @@ static void fill(struct io_uring_sqe *sqe, rt_op *op) {
   io_uring_sqe_set_data(sqe, op);
 }
 
-/* Does the kernel hand it to a worker thread? Reads it does where they cannot be made without waiting, all else but a no-op always. */
+/* May the kernel hand it to a worker thread? Reads of disk files it does so seldom that let_workers_go need not care. */
 static bool takes_worker(const rt_op *op) {
-  if (rt__is_read((rt_kind)op->c.kind)) return (op->file->traits & (RT_FILE_READS_PUNT | RT_FILE_STREAM)) != 0;
-  return op->c.kind != RT_NOP;
+  if (op->file && (op->file->traits & RT_FILE_STREAM)) return true;
+  return rt__worker_use((rt_kind)op->c.kind, op->file) == RT__WORKER_ALWAYS;
 }
 
 static bool uring_start(rt_loop *loop, rt_op *op, bool link) {

@@ -25,6 +25,10 @@ void rt_file_init_inline(rt_file *f, rt_inline_fn inline_fn, rt_direct *direct) 
   *f = (rt_file){.fd = -1, .inline_fn = inline_fn, .direct = direct};
 }
 
+void rt_file_init_shared(rt_file *f, int fd, rt_inline_fn inline_fn) {
+  *f = (rt_file){.fd = fd, .inline_fn = inline_fn};
+}
+
 /*
 ** After a short answer of a FUSE server to a direct_io read, which is allowed there, io_uring reads the rest from the same offset again and
 ** reports the whole length (Linux 6.18: ki_pos does not move in FUSE's asynchronous direct path). pread goes on where it stopped.
@@ -32,6 +36,7 @@ void rt_file_init_inline(rt_file *f, rt_inline_fn inline_fn, rt_direct *direct) 
 #ifndef FUSE_SUPER_MAGIC
 #define FUSE_SUPER_MAGIC 0x65735546
 #endif
+#define BEHIND_ANY_END   ((off_t)1 << 62)
 #define RAMFS_LIKE(type) ((type) == TMPFS_MAGIC || (type) == RAMFS_MAGIC || (type) == OVERLAYFS_SUPER_MAGIC)
 
 /*
@@ -51,6 +56,26 @@ static int ask_nowait(const char *dir) {
   }
   close(fd);
   return punted;
+}
+
+/*
+** The same of an open file. The kernel looks at the file's FMODE_NOWAIT before anything else, so a place behind any end of a file gets
+** the answer, and no page is touched or read ahead for it. A descriptor that is for writing only cannot be asked.
+*/
+static int ask_nowait_fd(int fd) {
+  char byte;
+  struct iovec iov = {&byte, 1};
+  if (preadv2(fd, &iov, 1, BEHIND_ANY_END, RWF_NOWAIT) >= 0) return 0;
+  return errno == EOPNOTSUPP ? 1 : errno == EAGAIN ? 0 : -1;
+}
+
+unsigned rt_probe_traits_fd(int fd) {
+  struct statfs fs;
+  bool known = fstatfs(fd, &fs) == 0;
+  if (known && fs.f_type == FUSE_SUPER_MAGIC) return RT_FILE_READS_UNSAFE;
+  int punted = ask_nowait_fd(fd);
+  if (punted < 0) punted = known && RAMFS_LIKE(fs.f_type);
+  return punted ? RT_FILE_READS_PUNT : 0;
 }
 
 static unsigned ask_traits(const char *dir) {

@@ -107,7 +107,8 @@ enum {
   RT__OP_BEFORE_FAILED = 2, /* its predecessor failed                                                       */
   RT__OP_CANCEL_SENT = 4,   /* the backend was asked to cancel the running attempt                          */
   RT__OP_TIMED = 8,         /* counted in loop->timed                                                       */
-  RT__OP_PINNED = 16        /* op->slot is in use by its attempt                                            */
+  RT__OP_PINNED = 16,       /* op->slot is in use by its attempt                                            */
+  RT__OP_LINKED = 32        /* its running attempt is linked behind its predecessor's                       */
 };
 
 typedef struct rt__ops {
@@ -125,6 +126,11 @@ struct rt_loop {
   bool patient;
   bool foreign; /* made before a fork(2) by the other process: must not be touched */
   bool leased;
+  /* What a pool wants to know of a lease, and says to it: bits of enum rt__worker_use. */
+  uint8_t no_worker;      /* operations like these go inline: the kernel could make no worker for one              */
+  uint8_t worker_refused; /* ... and that was found out in this lease                                              */
+  uint8_t worker_came;    /* the ring carried out operations like these                                            */
+  uint8_t worker_trial;   /* this lease is to find out whether the kernel still refuses                           */
   unsigned entries;
   rt__ops queue, held, started, timers;
   rt__ready ready;
@@ -157,6 +163,14 @@ void rt__loop_ask(rt_loop *loop);
 void rt__serve(rt_loop *loop);
 /* When the next deadline or timer is due; 0: none. */
 uint64_t rt__next_due(const rt_loop *loop);
+
+/* How operations on a ring depend on the kernel's worker threads. */
+enum rt__worker_use {
+  RT__WORKER_MAYBE = 1, /* only if something is in the way (a lock): reads   */
+  RT__WORKER_ALWAYS = 2 /* writes, syncs, reads where all of them are punted */
+};
+/* One of these, or 0: never, or not to be reckoned with. */
+unsigned rt__worker_use(rt_kind kind, const rt_file *f);
 
 /* What the next attempt of a transfer covers: one buffer or several. */
 typedef struct rt__span {

@@ -234,6 +234,7 @@ static bool place(rt_loop *loop, rt_op *op, bool waiting, const rt_work *batch, 
   }
   rt__ops_remove(&loop->queue, op);
   op->phase = RT__PH_STARTED;
+  if (link) op->marks |= RT__OP_LINKED;
   rt__ops_push(&loop->started, op);
   if (op->file && (op->file->traits & RT_FILE_STREAM)) loop->streams++;
   *last = op;

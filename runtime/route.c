@@ -60,10 +60,17 @@ bool rt_route_ring(rt_backend_choice backend, const rt_file *f, const rt_work *w
   return table_says(f ? f->traits : 0, work);
 }
 
+/* A stream waits by a poll, without a worker, and must not go inline anyway. */
+unsigned rt__worker_use(rt_kind kind, const rt_file *f) {
+  if (kind == RT_NOP || (f && (f->traits & RT_FILE_STREAM))) return 0;
+  return rt__is_read(kind) && !(f && (f->traits & RT_FILE_READS_PUNT)) ? RT__WORKER_MAYBE : RT__WORKER_ALWAYS;
+}
+
 enum rt__way rt__op_way(const rt_loop *loop, const rt_op *op) {
   rt_kind kind = (rt_kind)op->c.kind;
   if (kind == RT_TIMEOUT) return RT__WAY_RING; /* the loop's own timers */
   if (!loop->backend->can(loop, kind)) return RT__WAY_INLINE;
+  if (loop->no_worker & rt__worker_use(kind, op->file)) return RT__WAY_INLINE;
   if (op->file && kind != RT_OPEN && (!reachable(op->file) || unsafe(op->file, kind))) return RT__WAY_INLINE;
   if (loop->choice == RT_BACKEND_URING || (op->file && (op->file->traits & RT_FILE_STREAM))) return RT__WAY_RING;
   return RT__WAY_EITHER;

@@ -172,8 +172,10 @@ void rt_cancel(rt_completion *c);
 /*
 ** ---- Files --------------------------------------------------------------------------------------------------
 **
-** A file is reached in up to three ways: an ordinary descriptor, a direct descriptor in the ring's own file table
-** (opened there at first need, never in the process's table), and inline operations that the caller supplies.
+** A file is reached by a descriptor, by a direct descriptor in the ring's own file table (opened there at first need, never in the
+** process's table), and by inline operations that the caller supplies. One that has a descriptor and inline operations
+** uses the descriptor in rings only, and the inline operations whenever an operation does not take the ring or
+** the kernel gives one up there.
 */
 
 /*
@@ -201,6 +203,16 @@ struct rt_file {
 void rt_file_init_fd(rt_file *f, int fd);
 /* No ordinary descriptor: inline_fn, and in rings `direct` (which may be NULL: inline only). */
 void rt_file_init_inline(rt_file *f, rt_inline_fn inline_fn, rt_direct *direct);
+/*
+** A regular file that somebody else has open (fd -1: inline only). Rings use the number as it is and so share its open file description:
+** a write-back error that its fsync would report is reported to the ring's, access was checked when it was opened, and POSIX locks
+** stay, since nothing is opened or closed. The descriptor stays the caller's; it must be this file's whenever an operation
+** is submitted, and may be closed as soon as none is in flight. Sets no trait: rt_probe_traits_fd.
+*/
+void rt_file_init_shared(rt_file *f, int fd, rt_inline_fn inline_fn);
+/* The traits of the file system of an open regular file. Asks by fstatfs(2) and a read behind any end of the file, which
+** transfers nothing; opens and closes nothing. */
+unsigned rt_probe_traits_fd(int fd);
 /* Find the traits of the file system that holds path, through fd or (fd -1) a descriptor of an anonymous file beside it.
 ** Opens and closes no descriptor of the file itself: close(2) would drop its POSIX locks. */
 unsigned rt_probe_traits(const char *path);
@@ -393,13 +405,18 @@ typedef struct rt_work {
   uint64_t bytes; /* of all of them                                          */
 } rt_work;
 
-/* Does a loop opened with `backend` take the ring for this work on this file? */
+/* Does a loop opened with `backend` take the ring for this work on this file? (A pool may still have none: rt_pool_lease.) */
 RT_MUST_USE bool rt_route_ring(rt_backend_choice backend, const rt_file *f, const rt_work *work);
 
 /*
 ** ---- Pools ---------------------------------------------------------------------------------------------------
 **
 ** Rings are leased for the time of a batch and given back drained. Made lazily, last in first out.
+**
+** Two things may be refused. A ring: for good (forbidden, no io_uring in this kernel), or for want of memory or descriptors. And a worker
+** thread of the kernel, which carries out what cannot be done without waiting (writes, syncs, reads where RT_FILE_READS_PUNT is set):
+** at the limits RLIMIT_NPROC and pids.max io_uring_setup succeeds, but such an operation ends after some 50 ms, not carried out. The
+** operation goes inline then, and so does all that needs what was refused, until it is asked for again at growing intervals.
 */
 typedef struct rt_pool_options {
   unsigned max_rings; /* 0: 8 */
@@ -409,10 +426,23 @@ typedef struct rt_pool_options {
 RT_MUST_USE int rt_pool_open(rt_pool **pool, const rt_pool_options *options);
 /* All leases must have been given back. */
 void rt_pool_close(rt_pool *pool);
+/* Closes the rings that are idle; what is known of the kernel stays. Rings that are leased come back later and are kept: who wants
+** none left when nobody has a file open trims when the last batch has been given back. */
+void rt_pool_trim(rt_pool *pool);
+/* What is known without asking the kernel, so no ring is made: 1: a ring was made once; 0: none was wanted yet; a negative
+** errno: why none could be made, the last time it was tried. */
+RT_MUST_USE int rt_pool_state(rt_pool *pool);
+
+/* What the kernel may refuse a pool, see above. */
+typedef enum rt_refusal { RT_REFUSED_NOTHING = 0, RT_REFUSED_RING, RT_REFUSED_WORKER } rt_refusal;
+/* For a log: each kind of refusal is told once in a pool's life, to whoever asks first after it has happened. *error: a negative errno, that of
+** clone(2) for a worker. No lock and no system call as long as there is nothing to tell. */
+RT_MUST_USE rt_refusal rt_pool_take_notice(rt_pool *pool, int *error);
 /* Can a ring be had at all? Makes the pool's first, with a NOP through io_uring_enter; 0 if there is one, or the negative errno. Where
 ** io_uring is forbidden the kernel is asked once; a shortage (-ENOMEM, -EMFILE) passes and is asked about again, at growing intervals. */
 RT_MUST_USE int rt_pool_probe(rt_pool *pool);
-/* A loop for this work: a ring if rt_route_ring says so and one can be had, otherwise rt_sync_loop(). Never NULL, never blocks. */
+/* A loop for this work: a ring if rt_route_ring says so and one can be had, with a worker if it takes one; otherwise rt_sync_loop().
+** Never NULL, never blocks. */
 RT_MUST_USE rt_loop *rt_pool_lease(rt_pool *pool, rt_backend_choice backend, const rt_file *f, const rt_work *work);
 /* Gives it back; waits for whatever is still in flight. */
 void rt_pool_release(rt_pool *pool, rt_loop *loop);

@@ -55,6 +55,7 @@ int uringvfs__ring_error(uringvfs_file *f, rt_kind kind, int error, uint64_t off
 int uringvfs__parent_error(uringvfs_file *f, rt_kind kind, int rc, uint64_t offset, uint64_t amount) {
   int error = 0;
   f->last_errno = 0;
+  if (f->plain) return rc; /* the parent is not asked what SQLite does not ask */
   if (rc == SQLITE_FULL)
     error = ENOSPC; /* os_unix.c clears its own */
   else if (f->parent->pMethods->xFileControl(f->parent, SQLITE_FCNTL_LAST_ERRNO, &error) != SQLITE_OK)

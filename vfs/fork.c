@@ -6,8 +6,8 @@
 ** on it fails at once and touches nothing. Two things go past that and are dealt with here:
 **
 **  - The wal-index is shared memory, which the child has inherited. Rolling back, SQLite clears its hash tables with no call of the VFS
-**    (wal.c, sqlite3WalUndo), and the parent would no longer find frames that it has written. Of a connection that was
-**    writing at the fork, the child gets a private copy.
+**    (wal.c, sqlite3WalUndo), and the parent would no longer find frames that it has written. Of a database that was
+**    being written at the fork, the child gets a private copy.
 **  - unix VFS keeps a process's locks in memory (unixInodeInfo, unixShmNode), and the child has inherited what it says of the parent's. A
 **    connection that the child opens would take locks from there that the kernel never gave. So the inherited files are
 **    closed; in the child that releases nothing, since POSIX locks belong to the parent process. It is done at once if the process had one
@@ -33,90 +33,112 @@ static unsigned current_generation(void) {
 
 /* ---- the wal-index ---- */
 
-void uringvfs__fork_note_region(uringvfs_file *f, int region, void *memory, int size) {
-  const long page = sysconf(_SC_PAGESIZE);
-  if (region != f->region_count || ((uintptr_t)memory | (uintptr_t)size) % (uintptr_t)page != 0) return;
-  uringvfs__databases_lock();
-  uringvfs_region *regions = realloc(f->regions, (size_t)(region + 1) * sizeof *regions);
-  if (regions != NULL) {
-    regions[region] = (uringvfs_region){memory, (size_t)size};
-    f->regions = regions;
-    f->region_count = region + 1;
-  }
-  uringvfs__databases_unlock();
+/* Whole pages of memory: a piece is smaller than a page where pages are larger than usual. */
+typedef struct piece {
+  char *memory;
+  size_t bytes;
+} piece;
+
+/* Number i of the wal-index; memory NULL: not mapped. With unix-excl it is heap memory (os_unix.c, unixShmMap), which the child has to itself. */
+static piece piece_of(const uringvfs_shared *s, int i) {
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)uringvfs__shared_region(s, i);
+  if (at == 0 || strcmp(uringvfs__parent_vfs->zName, "unix-excl") == 0) return (piece){NULL, 0};
+  const uintptr_t begin = at & ~(page - 1), end = (at + URINGVFS_REGION_BYTES + page - 1) & ~(page - 1);
+  return (piece){(char *)begin, end - begin};
 }
 
-static void *private_copy(const uringvfs_region *r) {
-  void *copy = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static void *private_copy(piece p) {
+  if (p.memory == NULL) return NULL;
+  void *copy = mmap(NULL, p.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (copy == MAP_FAILED) return NULL;
-  memcpy(copy, r->memory, r->size);
+  memcpy(copy, p.memory, p.bytes);
   return copy;
 }
 
+/* Does the wal-index say what is not committed yet? */
 static bool is_writing(const uringvfs_file *f) {
-  return f->holds_write_lock || (f->wal != NULL && f->wal->writer.touched);
+  return f->tenure.write_lock || f->tenure.state == URINGVFS_TENURE_ALONE;
 }
 
 /* Only system calls: this runs in the child of a process that may have had other threads. */
-static void make_wal_index_private(const uringvfs_file *f) {
-  for (int i = 0; i < f->region_count; i++) {
-    const uringvfs_region *r = &f->regions[i];
-    void *copy = private_copy(r);
-    if (copy != NULL) (void)mremap(copy, r->size, r->size, MREMAP_MAYMOVE | MREMAP_FIXED, r->memory);
+static void make_wal_index_private(uringvfs_shared *s) {
+  if (s->private_index) return;
+  s->private_index = true;
+  for (int i = 0; i < s->region_end; i++) {
+    const piece p = piece_of(s, i);
+    void *copy = private_copy(p);
+    if (copy != NULL) (void)mremap(copy, p.bytes, p.bytes, MREMAP_MAYMOVE | MREMAP_FIXED, p.memory);
   }
+}
+
+/* Moves memory to where other memory was, unless there is something again. */
+static void move_back(void *memory, size_t bytes, void *to) {
+  void *place = mmap(to, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  if (place == to)
+    (void)mremap(memory, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+  else
+    munmap(memory, bytes);
 }
 
 /* SQLite still has pointers into the wal-index of a connection that is no use any more: what it may read or write there stays
 ** mapped, as private memory. */
 static void unmap_wal_index(uringvfs_file *f) {
-  void **copies = calloc((size_t)f->region_count + 1, sizeof *copies);
-  for (int i = 0; copies != NULL && i < f->region_count; i++) copies[i] = private_copy(&f->regions[i]);
+  uringvfs_shared *s = f->shared;
+  void **copies = calloc((size_t)s->region_end + 1, sizeof *copies);
+  for (int i = 0; copies != NULL && i < s->region_end; i++) copies[i] = private_copy(piece_of(s, i));
   f->parent->pMethods->xShmUnmap(f->parent, 0);
-  for (int i = 0; copies != NULL && i < f->region_count; i++) {
-    const uringvfs_region *r = &f->regions[i];
-    if (copies[i] == NULL) continue;
-    void *place = mmap(r->memory, r->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-    if (place == r->memory) /* else another inherited connection still has it mapped */
-      (void)mremap(copies[i], r->size, r->size, MREMAP_MAYMOVE | MREMAP_FIXED, place);
-    else
-      munmap(copies[i], r->size);
+  for (int i = 0; copies != NULL && i < s->region_end; i++) {
+    const piece p = piece_of(s, i);
+    if (copies[i] != NULL) move_back(copies[i], p.bytes, p.memory);
   }
   free(copies);
 }
 
 /* ---- inherited files ---- */
 
-static void close_inherited(uringvfs_file *f) {
-  if (f->fetched > 0) return; /* pages of its mapping are in use; only the locks' memory stays behind */
-  if (f->region_count > 0) unmap_wal_index(f);
+/*
+** And it has pointers to pages of the mapping, of which it may still read: a second mapping of them stays when the parent VFS unmaps its own. (With
+** an old size of 0, mremap duplicates a shared mapping.) The pages are given back first: os_unix.c asserts that none is in use.
+*/
+static void close_mapped(uringvfs_file *f) {
+  const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), bytes = (f->fetch_bytes + page - 1) & ~(page - 1);
+  uint8_t *base = f->fetch_base;
+  void *second = f->fetched > 0 ? mremap(base, 0, bytes, MREMAP_MAYMOVE) : MAP_FAILED;
+  for (; f->fetched > 0; f->fetched--) f->parent->pMethods->xUnfetch(f->parent, 0, base);
   f->parent->pMethods->xClose(f->parent);
+  if (second != MAP_FAILED) move_back(second, bytes, base);
+}
+
+static void close_inherited(uringvfs_file *f) {
+  if (f->mapped) unmap_wal_index(f);
+  close_mapped(f);
   f->parent->pMethods = NULL;
 }
 
 static void close_all_inherited(void) {
   const unsigned now = current_generation();
-  for (uringvfs_file *f = uringvfs__databases_first(); f != NULL; f = f->next_database)
-    if (f->generation != now && f->parent->pMethods != NULL) close_inherited(f);
+  for (uringvfs_file *f = uringvfs__connections(); f != NULL; f = f->next)
+    if (f->generation != now && !uringvfs__is_closed(f)) close_inherited(f);
 }
 
 void uringvfs__fork_close_inherited(void) {
   static unsigned done = 1; /* the first process has inherited nothing */
   const unsigned now = current_generation();
-  uringvfs__databases_lock();
+  uringvfs__shared_lock();
   if (done != now) close_all_inherited();
   done = now;
-  uringvfs__databases_unlock();
+  uringvfs__shared_unlock();
 }
 
 bool uringvfs__fork_is_inherited_memory(const void *memory) {
   bool found = false;
   const unsigned now = current_generation();
   if (now == 1) return false;
-  uringvfs__databases_lock();
-  for (uringvfs_file *f = uringvfs__databases_first(); f != NULL && !found; f = f->next_database)
-    for (int i = 0; f->generation != now && i < f->region_count && !found; i++)
-      found = f->regions[i].memory == memory && f->wal_index_private;
-  uringvfs__databases_unlock();
+  uringvfs__shared_lock();
+  for (uringvfs_file *f = uringvfs__connections(); f != NULL && !found; f = f->next)
+    for (int i = 0; f->generation != now && f->shared->private_index && i < f->shared->region_end && !found; i++)
+      found = uringvfs__shared_region(f->shared, i) == memory;
+  uringvfs__shared_unlock();
   return found;
 }
 
@@ -125,8 +147,7 @@ bool uringvfs__fork_is_inherited_memory(const void *memory) {
 static bool one_thread;
 
 static void before_fork(void) {
-  uringvfs__databases_lock();
-  uringvfs__inode_before_fork();
+  uringvfs__shared_lock();
   uringvfs__blocks_before_fork();
   rt_pool_before_fork(uringvfs__pool);
   one_thread = __libc_single_threaded;
@@ -135,22 +156,17 @@ static void before_fork(void) {
 static void after_fork_in_parent(void) {
   rt_pool_after_fork_parent(uringvfs__pool);
   uringvfs__blocks_after_fork();
-  uringvfs__inode_after_fork();
-  uringvfs__databases_unlock();
+  uringvfs__shared_unlock();
 }
 
 static void after_fork_in_child(void) {
   atomic_fetch_add_explicit(&uringvfs__process_generation, 1, memory_order_relaxed);
   rt_pool_after_fork(uringvfs__pool);
-  for (uringvfs_file *f = uringvfs__databases_first(); f != NULL; f = f->next_database) {
-    if (f->parent->pMethods == NULL || !is_writing(f)) continue;
-    make_wal_index_private(f);
-    f->wal_index_private = true;
-  }
+  for (uringvfs_file *f = uringvfs__connections(); f != NULL; f = f->next)
+    if (!uringvfs__is_closed(f) && is_writing(f)) make_wal_index_private(f->shared);
   if (one_thread) close_all_inherited();
   uringvfs__blocks_after_fork();
-  uringvfs__inode_after_fork();
-  uringvfs__databases_unlock();
+  uringvfs__shared_unlock();
 }
 
 int uringvfs__fork_init(void) { return pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); }

@@ -2,7 +2,12 @@
 ** internal.h - what the files of vfs/ share.
 **
 ** register.c     the sqlite3_vfs: opening, and everything by name, which is the parent's
+** trust.c        what may be assumed of the parent VFS
+** descriptor.c   the number of the descriptor that the parent has opened
 ** file.c         the sqlite3_io_methods of every file: who answers which call
+** locks.c        those for locks and shared memory
+** tenure.c       what a connection may believe, hold back and hand out, by what it holds
+** shared.c       what all connections of the process to one database have in common
 ** wal_writer.c   collects the frames of a transaction and hands them over as one group
 ** page_io.c      the runtime operations behind xRead, xWrite and xSync
 ** readahead.c    reading ahead: until when a page may be handed out, and who is asked; readahead.h has its parts:
@@ -11,8 +16,6 @@
 ** wal_index.c    where the wal-index says that a page is
 ** blocks.c       memory of 1 MiB for a transaction
 ** waiter.c       the one place where the VFS waits
-** databases.c    the list of all open database files
-** inode.c        process-wide table of the files that rings may open
 ** options.c      URI parameters and PRAGMAs
 ** errors.c       errno to SQLITE_ codes, and the log
 ** stats.c        PRAGMA uring_stats
@@ -38,7 +41,7 @@ SQLITE_EXTENSION_INIT3
 #include "uringvfs.h"
 
 typedef struct uringvfs_file uringvfs_file;
-typedef struct uringvfs_inode uringvfs_inode;
+typedef struct uringvfs_shared uringvfs_shared;
 
 #define uringvfs__container(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
@@ -58,32 +61,107 @@ int uringvfs__options_from_uri(const char *name, uringvfs_options *options);
 int uringvfs__options_pragma(uringvfs_file *f, char **args);
 const char *uringvfs__backend_name(rt_backend_choice backend);
 
-/* ---- inode.c ---- */
+/* ---- trust.c ---- */
 
-/*
-** A regular file that rings may open by path, shared by all connections of the process. The parent's descriptor pins
-** the inode number for as long as an entry is referenced, so that (dev, ino) cannot come to mean another file.
-*/
-struct uringvfs_inode {
-  dev_t dev;
+/* Is it a built-in VFS of SQLite, which stores the bytes it is given? */
+bool uringvfs__trusts(const sqlite3_vfs *parent);
+/* Set by tests before uringvfs_register(): the parent is a recorder or a simulated disk that keeps bytes as they are. */
+extern bool uringvfs__trust_any_parent;
+/* Is this what SQLite was built with for the system call of that name? */
+bool uringvfs__is_original_call(const char *name, sqlite3_syscall_ptr call);
+/* Does the trusted parent use none but its original system calls? Asked before each batch, less than a microsecond. */
+bool uringvfs__system_calls_are_original(void);
+
+/* ---- descriptor.c ---- */
+
+/* The parent's open file. */
+typedef struct uringvfs_descriptor {
+  int fd;    /* the parent's, who closes it; -1: not known, and no ring for this file */
+  dev_t dev; /* with fd                                                         */
   ino_t ino;
-  bool writable;
-  unsigned references;
-  _Atomic unsigned traits; /* RT_FILE_* of its file system, and TRAITS_KNOWN */
-  rt_direct direct;
-  uringvfs_inode *next;
-  char path[];
+} uringvfs_descriptor;
+
+/* Puts wrappers over the parent's `open` and `fstat`. Once, when the VFS is registered. */
+void uringvfs__descriptor_watch(sqlite3_vfs *parent);
+/* Is this one of the wrappers, over a function that SQLite was built with? */
+bool uringvfs__descriptor_watches(sqlite3_syscall_ptr call);
+/* The parent's xOpen. */
+int uringvfs__descriptor_open(const char *name, sqlite3_file *file, int flags, int *out_flags, uringvfs_descriptor *d);
+
+/* ---- shared.c ---- */
+
+enum {
+  URINGVFS_REGION_BYTES = 32768, /* of a piece of the wal-index (wal.c, WALINDEX_PGSZ)              */
+  URINGVFS_REGION_LEVELS = 21    /* 2^21 - 1 pieces index more frames than the format can number    */
 };
 
-/* Finds or makes the entry of f's file, once: f->inode, and how rings open it. Stays NULL where it is not certain that the name leads to
-** the file that the parent has open, where rings are not wanted, or out of memory. */
-void uringvfs__inode_find(uringvfs_file *f);
-/* NULL is fine. With the last reference the rings' descriptors are closed. */
-void uringvfs__inode_release(uringvfs_inode *inode);
-/* RT_FILE_* of the file's file system, probed at first use. */
-unsigned uringvfs__inode_traits(uringvfs_inode *inode);
-void uringvfs__inode_before_fork(void);
-void uringvfs__inode_after_fork(void);
+/* Of one database, for all connections of the process. */
+struct uringvfs_shared {
+  dev_t dev;
+  ino_t ino;
+  bool identified;     /* in the table; else of one connection only      */
+  bool private_index;  /* in a child of a fork: the pieces are copies */
+  unsigned generation; /* of the process, see fork.c                  */
+  unsigned connections;
+  unsigned mapped; /* connections that have the wal-index mapped     */
+  int region_end;  /* the highest piece that was mapped, and one     */
+  _Atomic(_Atomic(void *) *) regions[URINGVFS_REGION_LEVELS];
+  uringvfs_shared *next; /* in the table */
+};
+
+/* When a database file is open: its object, and its place on the list of connections. SQLITE_OK or SQLITE_NOMEM. */
+int uringvfs__shared_join(uringvfs_file *f);
+/* Before it is closed. With the last connection of the process the idle rings go. */
+void uringvfs__shared_leave(uringvfs_file *f);
+/* The connection's descriptor is closed, so the inode number may come to mean another file: nobody else joins the object. */
+void uringvfs__shared_forget(uringvfs_file *f);
+/* xShmMap has returned this. False: out of memory. */
+bool uringvfs__shared_note_region(uringvfs_file *f, int region, int bytes, void *memory);
+/* A piece of the wal-index, NULL: not mapped. For those that have the wal-index mapped, or under the lock. */
+void *uringvfs__shared_region(const uringvfs_shared *s, int region);
+/* The connection is about to call xShmUnmap. Nothing happens if it has nothing mapped. */
+void uringvfs__shared_unmapped(uringvfs_file *f);
+/* The connections may be walked, by `next`, under the lock. */
+void uringvfs__shared_lock(void);
+void uringvfs__shared_unlock(void);
+uringvfs_file *uringvfs__connections(void);
+/* The database file object that a WAL belongs to whose name is given as to xOpen; NULL: it is not known. */
+uringvfs_file *uringvfs__database_of_wal(const char *name);
+
+/* ---- tenure.c ---- */
+
+/* The diagram is in tenure.c. */
+typedef enum uringvfs_tenure_state {
+  URINGVFS_TENURE_NONE,
+  URINGVFS_TENURE_ROLLBACK,
+  URINGVFS_TENURE_WAL,
+  URINGVFS_TENURE_READING,
+  URINGVFS_TENURE_LOCKED,
+  URINGVFS_TENURE_WRITING,
+  URINGVFS_TENURE_ALONE,
+  URINGVFS_TENURE_FROZEN
+} uringvfs_tenure_state;
+
+typedef enum uringvfs_tenure_event {
+  URINGVFS_EVENT_IMMUTABLE,  /* the URI says so                                        */
+  URINGVFS_EVENT_LOCK,       /* of the database file: SQLITE_LOCK_*                    */
+  URINGVFS_EVENT_READ_MARK,  /* held shared: its number, -1: none                      */
+  URINGVFS_EVENT_WRITE_LOCK, /* of the WAL: 0 or 1                                     */
+  URINGVFS_EVENT_WAL,        /* the WAL is open: 0 or 1                                */
+  URINGVFS_EVENT_WAL_INDEX,  /* is mapped: 0 or 1                                      */
+  URINGVFS_EVENT_COMMITTED,  /* a transaction has                                      */
+  URINGVFS_EVENT_CLOSE       /* or the file is taken out of use: nothing is held        */
+} uringvfs_tenure_event;
+
+typedef struct uringvfs_tenure {
+  uringvfs_tenure_state state;
+  int lock_level;
+  int read_mark; /* -1: none */
+  bool immutable, write_lock, wal, wal_index;
+} uringvfs_tenure;
+
+/* Of a database file. Takes the consequences for its WAL writer and its read-ahead. */
+void uringvfs__tenure_event(uringvfs_file *f, uringvfs_tenure_event event, int value);
 
 /* ---- wal_writer.c ---- */
 
@@ -100,10 +178,11 @@ typedef struct uringvfs_wal_writer {
   uint64_t start;       /* file offset of the pending bytes                          */
   uint32_t length;      /* of the pending bytes                                      */
   uint32_t frames;      /* whose header is among the pending bytes, for the statistics */
-  bool expect_sync;     /* the last commit was followed by xSync                     */
+  uint64_t header_at;   /* offset of a frame header whose page comes next, 0: none   */
+  uint32_t page_size;   /* of this tenure's frames, 0: not known yet                 */
+  bool expect_sync;     /* the last commit was followed by an xSync(SQLITE_SYNC_NORMAL) */
   bool synced_by_group; /* the fdatasync of the commit's group covers all writes     */
-  bool touched;         /* written to in this tenure */
-  bool sync_asked;      /* xSync came in this tenure after the commit frame          */
+  bool sync_asked;      /* xSync(SQLITE_SYNC_NORMAL) came in this tenure after the commit frame */
   int sync_rc;          /* of a group's fdatasync, until an xSync returns it         */
 } uringvfs_wal_writer;
 
@@ -115,11 +194,13 @@ int uringvfs__wal_write(uringvfs_file *wal, const void *data, int amount, sqlite
 int uringvfs__wal_read(uringvfs_file *wal, void *data, int amount, sqlite3_int64 offset);
 int uringvfs__wal_sync(uringvfs_file *wal, int flags);
 int uringvfs__wal_truncate(uringvfs_file *wal, sqlite3_int64 size);
+/* Writes the pending bytes: somebody is about to look at the file itself. */
+int uringvfs__wal_flush(uringvfs_file *wal);
 /* Where the pending bytes end; 0 if there are none. */
 uint64_t uringvfs__wal_pending_end(const uringvfs_file *wal);
 /* Does a part of these bytes of the WAL wait to be written? */
 bool uringvfs__wal_is_pending(const uringvfs_file *wal, uint64_t offset, uint64_t amount);
-/* The write lock is taken, or is about to be released: whatever is still pending was never committed. */
+/* A tenure begins or ends: whatever is still pending was never committed. */
 void uringvfs__wal_tenure_ends(uringvfs_file *wal);
 
 /* ---- blocks.c ---- */
@@ -206,6 +287,8 @@ typedef struct uringvfs_wal_snapshot {
 
 /* Of the connection that holds this read mark. */
 void uringvfs__wal_index_snapshot(const uringvfs_file *database, int mark, uringvfs_wal_snapshot *snapshot);
+/* Frames of committed transactions, as the header says; 0: none, or not known. */
+uint32_t uringvfs__wal_index_frames(const uringvfs_file *database);
 /* The number of the page whose content is at this offset of the WAL; 0: not known. */
 uint32_t uringvfs__wal_index_page(const uringvfs_file *database, uint64_t offset, uint32_t page_size);
 /* The offset in the WAL of the page's content as of the snapshot; 0: it is in the database file. */
@@ -221,21 +304,17 @@ int uringvfs__readahead_read(uringvfs_file *database, uringvfs_file *file, void 
                              sqlite3_int64 offset);
 /* SQLite has been given a page of the mapped database file, and is about to read it. */
 void uringvfs__readahead_fetched(uringvfs_file *database, const void *page, int amount, sqlite3_int64 offset);
+/* Does anything wait to be handed out? */
+bool uringvfs__readahead_holds_pages(const uringvfs_file *database);
 /* SQLite is about to write this part of the file. */
 void uringvfs__readahead_written(uringvfs_file *database, bool wal, int64_t offset, int amount);
 /* What was read ahead may no longer be handed out. */
 void uringvfs__readahead_drop(uringvfs_file *database);
-/* The locks of the database file are about to be released, or have been taken, as its members now say. */
-void uringvfs__readahead_locks_changed(uringvfs_file *database);
+/* The tenure is another: what was read ahead goes. */
+void uringvfs__readahead_tenure_changed(uringvfs_file *database);
 void uringvfs__readahead_close(uringvfs_file *database);
 
 /* ---- file.c ---- */
-
-/* A piece of the wal-index as xShmMap returned it. */
-typedef struct uringvfs_region {
-  void *memory;
-  size_t size;
-} uringvfs_region;
 
 typedef enum uringvfs_role {
   URINGVFS_OTHER, /* the parent's alone, but for the check that no child of a fork touches it */
@@ -253,39 +332,57 @@ struct uringvfs_file {
   bool fork_logged;
 
   /* URINGVFS_DATABASE and URINGVFS_WAL */
-  rt_file io;
-  uringvfs_inode *inode; /* NULL: no ring has been wanted yet, or none can be had              */
-  bool inode_wanted;     /* not looked for yet                                                 */
-  bool writable, nofollow;
-  bool unmappable;       /* page_advice.c has tried                                                     */
-  bool mapped_by_sqlite; /* xFetch gave out a page                                                      */
-  uint8_t slow_mappings;
+  bool plain; /* every call is passed on as it is: the parent is not trusted, or has been told to do no I/O */
+  rt_file io; /* fd is the parent's descriptor */
+  uringvfs_descriptor descriptor;
+  bool traits_known;
   bool first_sync_done; /* by the parent, which also syncs the directory (os_unix.c, UNIXFILE_DIRSYNC) */
   int last_errno;       /* of the ring's last failure, 0: ask the parent */
 
   /* URINGVFS_DATABASE */
   uringvfs_options options;
+  uringvfs_shared *shared;
+  uringvfs_file *next, **link; /* on the list of connections: the next, and what points to this one  */
+  uringvfs_tenure tenure;
   uringvfs_file *wal;
-  uringvfs_file *next_database;     /* databases.c                                               */
-  uringvfs_file **link_to_database; /* what points to this one in the list                   */
-  uringvfs_region *regions;         /* of the wal-index, see fork.c                              */
-  int region_count;
-  unsigned fetched;      /* pages that xFetch gave out                                */
-  bool holds_write_lock; /* of the WAL; not visible in exclusive locking mode          */
+  bool mapped;          /* has a part of shared->regions mapped                                        */
+  unsigned fetched;     /* pages that xFetch gave out                                                 */
+  uint8_t *fetch_base;  /* where the file's first byte is in the mapping that they lie in              */
+  uint64_t fetch_bytes; /* how far they reach                                                          */
   uringvfs_page_format format;
   uringvfs_readahead *readahead;
-  bool wal_index_private; /* in a child of a fork: the regions are copies               */
-  int lock_level;         /* SQLITE_LOCK_*                                             */
-  int read_mark;          /* of the WAL, held shared; -1: none                          */
-  bool immutable;         /* the URI says so                                            */
-  bool stable;            /* pages do not change: readahead.c                           */
-  bool parent_only;       /* inside an atomic batch write, which belongs to the parent's descriptor */
 
   /* URINGVFS_WAL */
   uringvfs_file *database; /* NULL if another shim stands between SQLite and us */
   uringvfs_wal_writer writer;
 };
 
+/* May frames of a transaction that has not committed wait in memory? */
+static inline bool uringvfs__may_hold_back(const uringvfs_file *database) {
+  return database->tenure.state == URINGVFS_TENURE_WRITING || database->tenure.state == URINGVFS_TENURE_ALONE;
+}
+
+/*
+** May a page that was read earlier be handed out? Under an exclusive lock nobody else changes it; in WAL mode nobody changes what the holder of a
+** read mark finds in either file (wal.c, walCheckpoint and walRestartLog); in rollback mode no database page changes under SHARED.
+** Without a visible lock (nolock=1) nothing is certain.
+*/
+static inline bool uringvfs__may_hand_out(const uringvfs_file *database) {
+  switch (database->tenure.state) {
+  case URINGVFS_TENURE_ROLLBACK:
+  case URINGVFS_TENURE_READING:
+  case URINGVFS_TENURE_WRITING:
+  case URINGVFS_TENURE_ALONE:
+  case URINGVFS_TENURE_FROZEN: return !database->plain;
+  default: return false;
+  }
+}
+
+/* In a child of a fork, by fork.c: the calls that cannot be refused must do without the parent. */
+static inline bool uringvfs__is_closed(const uringvfs_file *f) { return f->parent->pMethods == NULL; }
+
+/* The WAL belongs to its database file no longer. Nothing happens if it belongs to none. */
+void uringvfs__unlink_wal(uringvfs_file *wal);
 /* Sets the methods of a file whose parent is open. */
 void uringvfs__file_set_methods(uringvfs_file *f);
 
@@ -321,6 +418,16 @@ bool uringvfs__read_is_whole(const uringvfs_page_op *op);
 /* Would this many reads take a ring? Otherwise only what lies side by side is worth reading together. */
 bool uringvfs__reads_take_ring(uringvfs_file *database, unsigned count);
 
+/* ---- locks.c: sqlite3_io_methods ---- */
+
+int uringvfs__lock(sqlite3_file *file, int level);
+int uringvfs__unlock(sqlite3_file *file, int level);
+int uringvfs__check_reserved_lock(sqlite3_file *file, int *reserved);
+int uringvfs__shm_lock(sqlite3_file *file, int offset, int n, int flags);
+int uringvfs__shm_map(sqlite3_file *file, int region, int size, int extend, void volatile **memory);
+void uringvfs__shm_barrier(sqlite3_file *file);
+int uringvfs__shm_unmap(sqlite3_file *file, int delete_flag);
+
 /* ---- waiter.c ---- */
 
 /* Drives a step function to its end. Everything the VFS waits for goes through here. Returns 0 or a negative errno. */
@@ -341,24 +448,11 @@ void uringvfs__count_wal_batch(uint64_t bytes, uint64_t frames);
 /* sqlite3_malloc'd JSON, NULL if out of memory. */
 char *uringvfs__stats_json(uringvfs_file *f);
 
-/* ---- databases.c ---- */
-
-void uringvfs__databases_add(uringvfs_file *f);
-void uringvfs__databases_remove(uringvfs_file *f);
-/* The database file object that a WAL belongs to whose name is given as to xOpen; NULL: it is not known. */
-uringvfs_file *uringvfs__database_of_wal(const char *name);
-/* The list may be walked, by next_database, while it is locked. */
-void uringvfs__databases_lock(void);
-void uringvfs__databases_unlock(void);
-uringvfs_file *uringvfs__databases_first(void);
-
 /* ---- fork.c ---- */
 
 extern _Atomic unsigned uringvfs__process_generation;
 
 int uringvfs__fork_init(void);
-/* xShmMap has returned this piece of f's wal-index. */
-void uringvfs__fork_note_region(uringvfs_file *f, int region, void *memory, int size);
 /* Closes what the process inherited, once; before it opens anything of its own. */
 void uringvfs__fork_close_inherited(void);
 /* Is this a private copy of a wal-index that must not be taken for the shared one? */
@@ -375,11 +469,15 @@ static inline int uringvfs__fork_check(uringvfs_file *f, int rc) {
 
 extern sqlite3_vfs *uringvfs__parent_vfs;
 
-/* Is the parent known to keep the file's bytes as they are? */
-bool uringvfs__parent_keeps_bytes(void);
-/* 0 if rings may be used at all, otherwise a negative errno: the kernel's answer, or -EOPNOTSUPP if the parent VFS is not one that
-** is known to keep the file's bytes as they are. */
+/* Is it trusted (trust.c)? */
+extern bool uringvfs__parent_trusted;
+/* 0 if rings may be used at all, otherwise a negative errno: the kernel's answer, which is asked for a ring, or -EOPNOTSUPP if the parent VFS
+** is not trusted. */
 int uringvfs__ring_unavailable(void);
+/* The same without asking: 1 rings were made, 0 none was needed yet, or the negative errno. */
+int uringvfs__ring_state(void);
+/* Logs what the kernel has refused, once for each kind. To be called after what may take a ring. */
+void uringvfs__tell_about_refusals(void);
 /* Why, as text, into the caller's buffer. */
 const char *uringvfs__ring_unavailable_text(int error, char *text, size_t text_bytes);
 

@@ -175,18 +175,6 @@ static bool advise_part(uringvfs_file *database, const uringvfs_batch *b, bool w
   return false;
 }
 
-/* Leaves out what cannot be asked for. Returns how many pages that was. */
-static unsigned keep_within_reach(uringvfs_file *database, uringvfs_batch *b) {
-  const uint64_t reach[] = {uringvfs__advice_reach(database),
-                            database->wal != NULL ? uringvfs__advice_reach(database->wal) : 0};
-  const unsigned before = b->count;
-  b->count = 0;
-  for (unsigned i = 0; i < before; i++)
-    if (b->sources[i].offset + database->format.page_size <= reach[b->sources[i].wal])
-      b->sources[b->count++] = b->sources[i];
-  return before - b->count;
-}
-
 static bool advise_files(uringvfs_file *database, const uringvfs_batch *b) {
   return advise_part(database, b, false) && (database->wal == NULL || advise_part(database, b, true));
 }
@@ -246,7 +234,6 @@ void uringvfs__advise_more(uringvfs_file *database, uringvfs_stream *s, uint32_t
   if (s->used * 4 < s->read_ahead * 3 || !begin(database, &b)) return;
   choose_depth(database, s);
   predict(database, s, pgno, &b);
-  (void)keep_within_reach(database, &b);
   if (b.count == 0) return;
   if (is_scan(database, s) && is_left_to_kernel(database, &b, (uint64_t)(pgno - 1) * database->format.page_size))
     read_plainly(s, &b);
@@ -286,12 +273,7 @@ uringvfs_way uringvfs__read_with_next(uringvfs_file *database, uringvfs_stream *
     return URINGVFS_READ_ALONE;
   }
   const bool ring = !mapped && uringvfs__reads_take_ring(database, b.count);
-  if (!ring || scan) {
-    uringvfs_batch advised = b;
-    const unsigned left_out = keep_within_reach(database, &advised);
-    if (advised.count > 0 && (!ring || left_out == 0) && advise(database, s, &advised, &wanted))
-      return URINGVFS_READ_ADVISED;
-  }
+  if ((!ring || scan) && advise(database, s, &b, &wanted)) return URINGVFS_READ_ADVISED;
   if (!ring) return URINGVFS_READ_ALONE;
   read_batch(database, s, &b, goes_on);
   return URINGVFS_READ_BATCH;

@@ -5,6 +5,9 @@
 ** the inline way. The inline way of a file is the parent's own method: what is gained from a ring is gained from batches,
 ** and a lone read is best left to the system call.
 **
+** Both ways lead through one open file description, the parent's (descriptor.c): a write-back error is reported to whichever syncs first, and
+** to one of them only.
+**
 ** A ring is leased for one batch and given back drained, so nothing is in flight when a VFS method returns. Any thread that
 ** SQLite lets use the file may call these functions.
 */
@@ -16,15 +19,18 @@
 
 rt_pool *uringvfs__pool;
 
-/* What the options say for this file. Whatever the routing is about to ask for is looked up, but not for a lone operation of `auto`: it goes
-** inline in any case, and a connection that only reads and commits little does without all of this. */
+/*
+** What the options say for this file. Whatever the routing is about to ask for is looked up, but not for a lone operation of `auto`: it goes
+** inline in any case, and a connection that only reads and commits little does without all of this.
+*/
 static rt_backend_choice backend_of(uringvfs_file *f, bool lone) {
   const uringvfs_file *database = f->role == URINGVFS_WAL ? f->database : f;
-  if (database == NULL || database->parent_only) return RT_BACKEND_SYNC;
+  if (database == NULL || f->io.fd < 0) return RT_BACKEND_SYNC;
   const rt_backend_choice backend = database->options.backend;
   if (backend == RT_BACKEND_SYNC || (backend == RT_BACKEND_AUTO && lone)) return backend;
-  uringvfs__inode_find(f);
-  if (f->inode != NULL) f->io.traits = uringvfs__inode_traits(f->inode);
+  if (!uringvfs__system_calls_are_original()) return RT_BACKEND_SYNC;
+  if (!f->traits_known) f->io.traits = rt_probe_traits_fd(f->io.fd);
+  f->traits_known = true;
   return backend;
 }
 
@@ -92,6 +98,7 @@ static int lone_run(uringvfs_file *f, lone_machine *m, rt_backend_choice backend
   m->loop = rt_pool_lease(uringvfs__pool, backend, &f->io, &work);
   int error = uringvfs__run(m->loop, lone_step, m);
   rt_pool_release(uringvfs__pool, m->loop);
+  uringvfs__tell_about_refusals();
   return error;
 }
 
@@ -133,26 +140,13 @@ int uringvfs__write(uringvfs_file *f, const void *data, int amount, sqlite3_int6
   return page_op_code(f, &m.io, above_limit(f, &m.io, error));
 }
 
-/*
-** A write-back error is reported once to every open file description (errseq_t), and each ring has its own beside the
-** parent's. When one of them has reported it, the others must not report the same error again to a transaction
-** that lost nothing. What the parent may have to say here is covered by the failure that is being reported.
-*/
-static void forget_reported_error(uringvfs_file *f, bool by_parent, int flags) {
-  if (f->inode != NULL) rt_direct_renew(&f->inode->direct);
-  if (!by_parent) (void)f->parent->pMethods->xSync(f->parent, flags);
-}
-
 int uringvfs__sync(uringvfs_file *f, int flags) {
   lone_machine m;
   rt_prep_fdatasync(&m.io.op, &f->io);
   m.io.op.flags = (uint32_t)flags;
   /* os_unix.c syncs the directory of a new WAL at the first xSync; an fdatasync through the ring would not. */
   int error = lone_run(f, &m, f->first_sync_done ? backend_of(f, true) : RT_BACKEND_SYNC);
-  if (error == 0)
-    f->first_sync_done = true;
-  else
-    forget_reported_error(f, m.io.parent_rc != SQLITE_OK, flags);
+  if (error == 0) f->first_sync_done = true;
   return page_op_code(f, &m.io, error);
 }
 
@@ -189,6 +183,7 @@ static void group_run(group_machine *m, rt_backend_choice backend, const rt_file
   m->loop = rt_pool_lease(uringvfs__pool, backend, io, work);
   (void)uringvfs__run(m->loop, group_step, m);
   rt_pool_release(uringvfs__pool, m->loop);
+  uringvfs__tell_about_refusals();
 }
 
 /* ---- a write and its sync, one group ---- */
@@ -219,9 +214,7 @@ int uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, u
   const int rc = page_op_code(f, &m.write, above_limit(f, &m.write, error));
   *sync = *sync && error == 0;
   if (*sync) {
-    const int sync_error = rt_error(&m.sync.op.c);
-    if (sync_error != 0) forget_reported_error(f, m.sync.parent_rc != SQLITE_OK, SQLITE_SYNC_NORMAL);
-    *sync_rc = page_op_code(f, &m.sync, sync_error);
+    *sync_rc = page_op_code(f, &m.sync, rt_error(&m.sync.op.c));
   }
   return rc;
 }

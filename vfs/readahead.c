@@ -15,7 +15,7 @@
 ** pages are read one by one until one of them takes long. (Not with uring_backend=uring, where each would be a submission.)
 **
 ** Validity. A page read ahead is handed out only while a lock makes it certain that a read from the file would give the same bytes; see
-** is_stable. When that ends, all goes; so does what this connection overwrites or truncates. Nothing is ever in flight into our memory between
+** tenure.c. When that ends, all goes; so does what this connection overwrites or truncates. Nothing is ever in flight into our memory between
 ** calls, so there is nothing that could arrive later. What the kernel has in its cache is always right. In WAL mode an unchanged wal-index header proves nothing: a checkpoint changes
 ** the database file and leaves both copies of the header as they were.
 **
@@ -70,17 +70,6 @@ void uringvfs__readahead_stats(uringvfs_file *database, uringvfs_readahead_stats
 
 /* ---- validity ---- */
 
-/*
-** May nobody else change what this connection would read? Under an exclusive lock nobody; in WAL mode nobody changes what the holder of a
-** read mark finds in either file (wal.c, walCheckpoint and walRestartLog); in rollback mode no database page changes under SHARED. Without
-** a visible lock (nolock, or a heap wal-index without the exclusive lock) nothing is certain.
-*/
-static bool is_stable(const uringvfs_file *f) {
-  if (f->immutable || f->lock_level >= SQLITE_LOCK_EXCLUSIVE) return true;
-  if (f->wal != NULL || f->region_count > 0) return f->read_mark >= 0;
-  return f->lock_level >= SQLITE_LOCK_SHARED;
-}
-
 void uringvfs__readahead_wasted(uringvfs_readahead *ra, unsigned n) {
   if (n == 0) return;
   ra->wasted += n;
@@ -98,23 +87,22 @@ static void end_rows(uringvfs_readahead *ra) {
   for (int i = 0; i < URINGVFS_ROW_LOOKUPS; i++) uringvfs__rows_end(&ra->rows[i]);
 }
 
-void uringvfs__readahead_locks_changed(uringvfs_file *database) {
-  const bool stable = is_stable(database);
-  if (stable == database->stable) return;
-  database->stable = stable;
+bool uringvfs__readahead_holds_pages(const uringvfs_file *database) {
+  return database->readahead != NULL && database->readahead->buffer.memory != NULL;
+}
+
+void uringvfs__readahead_tenure_changed(uringvfs_file *database) {
   uringvfs_readahead *ra = database->readahead;
   if (ra == NULL) return;
-  if (!stable) {
-    uringvfs__readahead_drop(database);
-    uringvfs__blocks_free(&ra->blocks);
-    uringvfs__tree_trim(&ra->map);
-  }
+  uringvfs__readahead_drop(database);
+  uringvfs__blocks_free(&ra->blocks);
+  uringvfs__tree_trim(&ra->map);
   ra->faults = 0;
   uringvfs__overflow_end(ra);
   memset(ra->streams, 0,
          URINGVFS_STREAM_ROWS * sizeof *ra->streams); /* those of rows: row_lookup.c, look_for_columns */
   end_rows(ra);
-  if (stable) uringvfs__wal_index_snapshot(database, database->read_mark, &ra->wal_frames);
+  uringvfs__wal_index_snapshot(database, database->tenure.read_mark, &ra->wal_frames);
 }
 
 void uringvfs__readahead_written(uringvfs_file *database, bool wal, int64_t offset, int amount) {
@@ -147,7 +135,7 @@ static uringvfs_readahead *readahead_of(uringvfs_file *database) {
     uringvfs_readahead *ra = calloc(1, sizeof *ra);
     if (ra == NULL) return NULL;
     ra->patience = ra->most_lost = URINGVFS_PATIENCE;
-    uringvfs__wal_index_snapshot(database, database->read_mark, &ra->wal_frames);
+    uringvfs__wal_index_snapshot(database, database->tenure.read_mark, &ra->wal_frames);
     database->readahead = ra;
   }
   return database->readahead;
@@ -410,7 +398,9 @@ static void came(uringvfs_file *database, uint32_t pgno, const void *page, int a
   if (!part) seen(database, pgno, page, (uint32_t)amount);
 }
 
-static bool is_wanted(const uringvfs_file *database) { return database->stable && database->options.readahead > 0; }
+static bool is_wanted(const uringvfs_file *database) {
+  return uringvfs__may_hand_out(database) && database->options.readahead > 0;
+}
 
 int uringvfs__readahead_read(uringvfs_file *database, uringvfs_file *file, void *data, int amount,
                              sqlite3_int64 offset) {

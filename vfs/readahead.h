@@ -157,8 +157,7 @@ typedef struct uringvfs_range {
   uint64_t offset, bytes;
 } uringvfs_range;
 
-/* Bytes at the beginning of the file that can be asked for; 0: it cannot be done with this file. */
-uint64_t uringvfs__advice_reach(uringvfs_file *f);
+bool uringvfs__can_advise(const uringvfs_file *f);
 /* Asks for these parts of the file without waiting for them. Returns for how many; 0: it cannot be done with this file. */
 unsigned uringvfs__advise(uringvfs_file *f, const uringvfs_range *ranges, unsigned count);
 

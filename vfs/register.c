@@ -17,19 +17,11 @@ sqlite3_vfs *uringvfs__parent_vfs;
 
 /* ---- may rings be used? ---- */
 
-/*
-** A ring reads and writes the file itself. Below a parent that stores something else than the bytes it is given (encryption,
-** compression, checksums) that would destroy the database, so only SQLite's own unix family is known to be safe.
-*/
-bool uringvfs__parent_keeps_bytes(void) {
-  const char *name = uringvfs__parent_vfs->zName;
-  return strcmp(name, "unix") == 0 || strncmp(name, "unix-", 5) == 0;
-}
+bool uringvfs__parent_trusted;
 
-int uringvfs__ring_unavailable(void) {
-  if (!uringvfs__parent_keeps_bytes()) return -EOPNOTSUPP;
-  return rt_pool_probe(uringvfs__pool);
-}
+int uringvfs__ring_unavailable(void) { return uringvfs__parent_trusted ? rt_pool_probe(uringvfs__pool) : -EOPNOTSUPP; }
+
+int uringvfs__ring_state(void) { return uringvfs__parent_trusted ? rt_pool_state(uringvfs__pool) : -EOPNOTSUPP; }
 
 const char *uringvfs__ring_unavailable_text(int error, char *text, size_t text_bytes) {
   if (error != -EOPNOTSUPP) return uringvfs__errno_text(error, text, text_bytes);
@@ -38,14 +30,28 @@ const char *uringvfs__ring_unavailable_text(int error, char *text, size_t text_b
   return text;
 }
 
-/* Once per process: auto goes on without rings. */
-static void tell_about_missing_ring(void) {
-  static atomic_flag told = ATOMIC_FLAG_INIT;
-  const int unavailable = uringvfs__ring_unavailable();
-  if (unavailable == 0 || atomic_flag_test_and_set(&told)) return;
+void uringvfs__tell_about_refusals(void) {
+  int error;
   char text[128];
-  sqlite3_log(SQLITE_NOTICE, "uringvfs: io_uring cannot be had (%s); the synchronous backend is used",
-              uringvfs__ring_unavailable_text(unavailable, text, sizeof text));
+  switch (rt_pool_take_notice(uringvfs__pool, &error)) {
+  case RT_REFUSED_RING:
+    sqlite3_log(SQLITE_NOTICE, "uringvfs: io_uring cannot be had (%s); the synchronous backend is used",
+                uringvfs__errno_text(error, text, sizeof text));
+    break;
+  case RT_REFUSED_WORKER:
+    sqlite3_log(SQLITE_NOTICE, "uringvfs: io_uring gets no worker thread (%s); writes are done by system calls",
+                uringvfs__errno_text(error, text, sizeof text));
+    break;
+  case RT_REFUSED_NOTHING: break;
+  }
+}
+
+static void tell_about_untrusted_parent(void) {
+  static atomic_flag told = ATOMIC_FLAG_INIT;
+  char text[128];
+  if (uringvfs__parent_trusted || atomic_flag_test_and_set(&told)) return;
+  sqlite3_log(SQLITE_NOTICE, "uringvfs: %s: every call is passed on to it as it is",
+              uringvfs__ring_unavailable_text(-EOPNOTSUPP, text, sizeof text));
 }
 
 /* ---- opening ---- */
@@ -57,56 +63,52 @@ static int prepare_database(uringvfs_file *f, int flags) {
   /* Without SQLITE_OPEN_URI no parameters follow the name (os_unix.c, fillInUnixFile). */
   const bool parameters = (flags & SQLITE_OPEN_URI) != 0;
   int rc = parameters ? uringvfs__options_from_uri(f->name, &f->options) : SQLITE_OK;
-  f->immutable = parameters && sqlite3_uri_boolean(f->name, "immutable", 0);
-  if (rc == SQLITE_OK && f->options.backend == RT_BACKEND_AUTO) tell_about_missing_ring();
+  if (rc == SQLITE_OK) tell_about_untrusted_parent();
   return rc;
 }
 
 /* Without a database file (another shim is above, or a program calls xOpen itself) every write goes through. */
 static void link_wal(uringvfs_file *f) {
   f->role = URINGVFS_WAL;
-  f->database = uringvfs__database_of_wal(f->name);
+  f->database = f->plain ? NULL : uringvfs__database_of_wal(f->name);
   if (f->database == NULL) return;
+  if (f->database->wal != NULL) uringvfs__unlink_wal(f->database->wal);
   f->database->wal = f;
-  uringvfs__readahead_locks_changed(f->database); /* this is WAL mode */
+  uringvfs__tenure_event(f->database, URINGVFS_EVENT_WAL, 1);
+}
+
+static int fail_open(uringvfs_file *f, int rc) {
+  if (f->parent->pMethods != NULL) f->parent->pMethods->xClose(f->parent);
+  f->base.pMethods = NULL;
+  return rc;
 }
 
 static int uring_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags, int *out_flags) {
   uringvfs_file *f = (uringvfs_file *)file;
-  sqlite3_vfs *parent = uringvfs__parent_vfs;
   (void)vfs;
   memset(f, 0, sizeof *f);
   f->parent = (sqlite3_file *)(f + 1);
   f->parent->pMethods = NULL;
   f->name = name;
-  f->read_mark = -1;
+  f->plain = !uringvfs__parent_trusted;
+  f->tenure.read_mark = -1;
   f->generation = atomic_load_explicit(&uringvfs__process_generation, memory_order_relaxed);
 
   uringvfs__fork_close_inherited();
 
-  int rc = SQLITE_OK, opened_flags = 0;
+  int rc = SQLITE_OK;
   if ((flags & SQLITE_OPEN_MAIN_DB) && name != NULL) rc = prepare_database(f, flags);
-  if (rc == SQLITE_OK) rc = parent->xOpen(parent, name, f->parent, flags, &opened_flags);
-  if (rc != SQLITE_OK) {
-    if (f->parent->pMethods != NULL) f->parent->pMethods->xClose(f->parent);
-    f->base.pMethods = NULL;
-    return rc;
-  }
-  if (out_flags != NULL) *out_flags = opened_flags;
-  if ((flags & SQLITE_OPEN_WAL) && name != NULL) link_wal(f);
-  if (f->role != URINGVFS_OTHER) {
-    rt_file_init_inline(&f->io, uringvfs__inline_operation, NULL);
-    f->io.inline_max = URINGVFS_PARENT_MAX_BYTES;
-    f->inode_wanted = uringvfs__parent_keeps_bytes();
-    f->writable = (opened_flags & SQLITE_OPEN_READWRITE) != 0;
-    f->nofollow = (flags & SQLITE_OPEN_NOFOLLOW) != 0;
-    /* A WAL is not asked later whether its name still leads to it: HAS_MOVED is blind for it (os_unix.c, fileHasMoved). */
-    if (f->role == URINGVFS_WAL) uringvfs__inode_find(f);
-  }
+  if (rc == SQLITE_OK) rc = uringvfs__descriptor_open(name, f->parent, flags, out_flags, &f->descriptor);
+  if (rc != SQLITE_OK) return fail_open(f, rc);
+  if (f->plain) f->descriptor.fd = -1; /* it is a lower VFS's */
+  rt_file_init_shared(&f->io, f->descriptor.fd, uringvfs__inline_operation);
+  f->io.inline_max = URINGVFS_PARENT_MAX_BYTES;
   if (f->role == URINGVFS_DATABASE) {
-    uringvfs__databases_add(f);
-    uringvfs__readahead_locks_changed(f);
+    if (uringvfs__shared_join(f) != SQLITE_OK) return fail_open(f, SQLITE_NOMEM);
+    const bool immutable = (flags & SQLITE_OPEN_URI) && sqlite3_uri_boolean(name, "immutable", 0);
+    uringvfs__tenure_event(f, URINGVFS_EVENT_IMMUTABLE, immutable);
   }
+  if ((flags & SQLITE_OPEN_WAL) && name != NULL) link_wal(f);
   uringvfs__file_set_methods(f);
   return SQLITE_OK;
 }
@@ -211,6 +213,32 @@ static sqlite3_vfs uring_vfs = {
 
 /* ---- registering ---- */
 
+/* What the parent cannot do SQLite must see as missing: it falls back on xCurrentTime, say, or does without xDelete. */
+static void mirror_gaps(const sqlite3_vfs *parent) {
+#define GAP(method)                                                                                                    \
+  if (parent->method == NULL) uring_vfs.method = NULL
+  GAP(xDelete);
+  GAP(xAccess);
+  GAP(xFullPathname);
+  GAP(xDlOpen);
+  GAP(xDlError);
+  GAP(xDlSym);
+  GAP(xDlClose);
+  GAP(xRandomness);
+  GAP(xSleep);
+  GAP(xCurrentTime);
+  GAP(xGetLastError);
+  if (parent->iVersion < 2)
+    uring_vfs.xCurrentTimeInt64 = NULL;
+  else
+    GAP(xCurrentTimeInt64);
+  if (parent->iVersion < 3) return;
+  GAP(xSetSystemCall);
+  GAP(xGetSystemCall);
+  GAP(xNextSystemCall);
+#undef GAP
+}
+
 /* Takes the default VFS as parent and mirrors what it can do. */
 static int adopt_parent(void) {
   sqlite3_vfs *parent = sqlite3_vfs_find(NULL);
@@ -223,13 +251,21 @@ static int adopt_parent(void) {
   if (parent->iVersion < uring_vfs.iVersion) uring_vfs.iVersion = parent->iVersion;
   uring_vfs.mxPathname = parent->mxPathname;
   uring_vfs.szOsFile = (int)sizeof(uringvfs_file) + parent->szOsFile;
-  /* SQLite falls back on xCurrentTime, and on a missing xDlOpen (SQLITE_OMIT_LOAD_EXTENSION), only if it sees the gap. */
-  if (parent->iVersion < 2 || parent->xCurrentTimeInt64 == NULL) uring_vfs.xCurrentTimeInt64 = NULL;
-  if (parent->xDlOpen == NULL) uring_vfs.xDlOpen = NULL;
-  if (parent->xGetLastError == NULL) uring_vfs.xGetLastError = NULL;
-  if (parent->iVersion >= 3 && parent->xSetSystemCall == NULL) uring_vfs.iVersion = 2;
+  mirror_gaps(parent);
   uringvfs__parent_vfs = parent;
+  uringvfs__parent_trusted = uringvfs__trusts(parent);
+  if (uringvfs__parent_trusted) uringvfs__descriptor_watch(parent);
   return SQLITE_OK;
+}
+
+/*
+** Another copy of this library, which its own program or package has loaded, serves the same SQLite. Over it this one would take its pieces for
+** SQLite's and hide its answers.
+*/
+static int leave_to_other(sqlite3_vfs *other, int make_default) {
+  sqlite3_log(SQLITE_NOTICE,
+              "uringvfs: the VFS \"uring\" is registered already, by another copy of this library; that one is used");
+  return make_default ? sqlite3_vfs_register(other, 1) : SQLITE_OK;
 }
 
 int uringvfs_register(int make_default) {
@@ -239,6 +275,8 @@ int uringvfs_register(int make_default) {
   int initialized = sqlite3_initialize();
   if (initialized != SQLITE_OK) return initialized;
 #endif
+  sqlite3_vfs *present = sqlite3_vfs_find(uring_vfs.zName);
+  if (present != NULL && present != &uring_vfs) return leave_to_other(present, make_default);
   pthread_mutex_lock(&mutex);
   const bool registered = uringvfs__parent_vfs != NULL;
   int rc = registered ? SQLITE_OK : adopt_parent();

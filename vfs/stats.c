@@ -17,9 +17,8 @@ char *uringvfs__stats_json(uringvfs_file *f) {
   rt_stats s;
   uringvfs_readahead_stats ahead;
   char text[128];
-  /* A connection that does without rings does not ask the kernel for one: that may be what it was told to avoid. */
-  const bool unused = f->options.backend == RT_BACKEND_SYNC;
-  const int unavailable = unused ? 0 : uringvfs__ring_unavailable();
+  /* Nobody's kernel is asked for a ring by this: that may be what it must not be asked for. */
+  const int state = f->options.backend == RT_BACKEND_SYNC ? 0 : uringvfs__ring_state();
   rt_stats_read(&s);
   uringvfs__readahead_stats(f, &ahead);
   return sqlite3_mprintf(
@@ -31,9 +30,9 @@ char *uringvfs__stats_json(uringvfs_file *f) {
       "\"readahead_issued\":%llu,\"readahead_used\":%llu,\"readahead_wasted\":%llu,\"readahead_batches\":%llu,"
       "\"readahead_deepest\":%llu}",
       URINGVFS_VERSION, uringvfs__backend_name(f->options.backend),
-      unused             ? "not used"
-      : unavailable == 0 ? "available"
-                         : uringvfs__ring_unavailable_text(unavailable, text, sizeof text),
+      state > 0    ? "available"
+      : state == 0 ? "not used"
+                   : uringvfs__ring_unavailable_text(state, text, sizeof text),
       s.enters, s.rings, s.direct_opens, s.batches, s.batch_ops, s.ops[RT_READ], s.inline_ops[RT_READ], s.ops[RT_WRITE],
       s.inline_ops[RT_WRITE], s.ops[RT_FDATASYNC], s.inline_ops[RT_FDATASYNC], s.resumed, s.redone,
       (unsigned long long)atomic_load_explicit(&wal_batches, memory_order_relaxed),

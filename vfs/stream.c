@@ -163,10 +163,10 @@ static void look_around(uringvfs_file *database, const uringvfs_stream *s) {
     if (uringvfs__tree_children(&ra->map, siblings[i], &count) == NULL) unknown[missing++] = siblings[i];
   if (missing > 0) uringvfs__read_interiors(database, unknown, missing);
   if (database->parent->pMethods->xFileSize(database->parent, &bytes) != SQLITE_OK) return;
-  const uint64_t reach = uringvfs__advice_reach(database), covered = (uint64_t)bytes < reach ? (uint64_t)bytes : reach;
+  if (!uringvfs__can_advise(database)) return;
   for (unsigned i = 0; i <= n; i++) {
     const uint32_t *leaves = uringvfs__tree_children(&ra->map, siblings[i], &count);
-    if (leaves != NULL) uringvfs__blocks_want(&ra->blocks, database->format.page_size, covered, leaves, count);
+    if (leaves != NULL) uringvfs__blocks_want(&ra->blocks, database->format.page_size, (uint64_t)bytes, leaves, count);
   }
 }
 

@@ -8,19 +8,18 @@
 #include "internal.h"
 
 enum {
-  REGION_WORDS = 8192, /* a region of the index: 32 KiB            */
-  HEADER_WORDS = 34,   /* of the first region                      */
-  PAGES = 4096,        /* page numbers in a region                 */
+  HEADER_WORDS = 34, /* of the first region                      */
+  PAGES = 4096,      /* page numbers in a region                 */
   PAGES_FIRST = PAGES - HEADER_WORDS,
   HASH_SLOTS = 8192, /* of two bytes, behind the page numbers    */
+  MAX_FRAME = 4,     /* word: mxFrame of the first header copy       */
   BACKFILLED = 24,   /* word: nBackfill                          */
   READ_MARKS = 25    /* word: aReadMark[0]                       */
 };
 
 /* The region as words, or NULL. */
 static const _Atomic uint32_t *region_of(const uringvfs_file *database, int i) {
-  if (i >= database->region_count || database->regions[i].size < REGION_WORDS * 4) return NULL;
-  return database->regions[i].memory;
+  return database->mapped ? uringvfs__shared_region(database->shared, i) : NULL;
 }
 
 static uint32_t word(const _Atomic uint32_t *region, uint32_t i) {
@@ -33,6 +32,11 @@ void uringvfs__wal_index_snapshot(const uringvfs_file *database, int mark, uring
   if (region == NULL || mark <= 0) return; /* mark 0: everything is in the database */
   snapshot->first = word(region, BACKFILLED) + 1;
   snapshot->last = word(region, READ_MARKS + (uint32_t)mark);
+}
+
+uint32_t uringvfs__wal_index_frames(const uringvfs_file *database) {
+  const _Atomic uint32_t *region = region_of(database, 0);
+  return region != NULL ? word(region, MAX_FRAME) : 0;
 }
 
 uint32_t uringvfs__wal_index_page(const uringvfs_file *database, uint64_t offset, uint32_t page_size) {

@@ -9,7 +9,10 @@
 **      BUFFERING ---------------------------> COMMIT -------------------> THROUGH
 **          ^                                     |                           |
 **          +-------------------------------------+---------------------------+
-**             the write lock is taken or released, or the transaction has committed
+**             the tenure ends, or the transaction has committed (tenure.c)
+**
+** This is right only if the caller writes as wal.c does. Bytes in any other piece than `header, page`, or a page in the place of an earlier
+** frame's, say that somebody else stands above, and are written through, with all that follows in this tenure.
 **
 ** Invariants:
 **  - The pending bytes and the file together are what the file alone would be under the default VFS. Reads, sizes and
@@ -18,18 +21,20 @@
 **    disk fails this transaction and not a later one.
 **  - In THROUGH nothing is pending. SQLite may still rewrite headers (walRewriteChecksums) or add padding frames, and with
 **    synchronous=NORMAL nothing follows that could return an error before the commit is published in the wal-index.
-**  - Pending bytes never outlive the write lock: they belong to a transaction that did not commit. Bytes whose
-**    write failed are dropped, not tried again.
+**  - Pending bytes exist only while tenure.c says that they may be held back, and are dropped when that ends: they belong to a
+**    transaction that did not commit. Bytes whose write failed are dropped, not tried again.
 **  - The WAL's header is never pending: it is synced before any frame (wal.c, sqlite3WalFrames), and must be in the file then.
 **
-** Where locks are not visible (exclusive locking mode, heap wal-index), the commit ends at SQLITE_FCNTL_COMMIT_PHASETWO. Pending frames of a
-** transaction that was rolled back may then stay pending into the next one; by the first invariant that changes nothing.
+** Where locks are not visible (exclusive locking mode, heap wal-index), pending frames of a transaction that was rolled back may stay pending
+** into the next one; by the first invariant that changes nothing.
 **
 ** One connection at a time, as SQLite serializes its files.
 */
 #include "internal.h"
 
 #include <string.h>
+
+enum { SYNC_STRENGTH = 0x0f }; /* of the flags of xSync: SQLITE_SYNC_NORMAL or SQLITE_SYNC_FULL */
 
 /* ---- pending bytes ---- */
 
@@ -64,12 +69,25 @@ static int flush(uringvfs_file *wal, bool sync) {
   return rc;
 }
 
+/*
+** Has SQLite published pending frames as committed? Never, if it writes as wal.c does. But the header of a commit frame that somebody has
+** encrypted may look like another's, once in four thousand million; so the wal-index has the last word.
+*/
+static bool is_published(const uringvfs_file *wal) {
+  const uringvfs_wal_writer *w = &wal->writer;
+  if (w->length == 0 || wal->database == NULL || !wal->database->tenure.wal_index) return false;
+  const uint64_t frames = uringvfs__wal_index_frames(wal->database);
+  return w->start < URINGVFS_WAL_HEADER_BYTES + frames * (URINGVFS_WAL_FRAME_HEADER_BYTES + (uint64_t)w->page_size);
+}
+
 void uringvfs__wal_tenure_ends(uringvfs_file *wal) {
   uringvfs_wal_writer *w = &wal->writer;
+  if (is_published(wal)) (void)flush(wal, false); /* what fails is logged */
   if (w->state == URINGVFS_WAL_THROUGH) w->expect_sync = w->sync_asked;
   w->state = URINGVFS_WAL_BUFFERING;
   w->sync_asked = false;
-  w->touched = false;
+  w->header_at = 0;
+  w->page_size = 0;
   w->synced_by_group = false; /* others may write from here on */
   w->length = w->frames = 0;
   if (w->buffer != NULL) uringvfs__block_put(w->buffer);
@@ -104,11 +122,42 @@ static int place(uringvfs_file *wal, const void *data, uint32_t amount, uint64_t
   return SQLITE_OK;
 }
 
-/* A frame header whose bytes 4..7, the size of the database after the commit, are not zero. SQLite writes nothing else of
-** 24 bytes to a WAL before the first commit frame of a transaction. */
-static bool is_commit_header(const void *data, uint32_t amount) {
+/* ---- what SQLite writes ---- */
+
+typedef enum wal_piece { PIECE_HEADER, PIECE_COMMIT_HEADER, PIECE_PAGE, PIECE_FOREIGN } wal_piece;
+
+static bool is_page_size(uint32_t n) { return n >= 512 && n <= 65536 && (n & (n - 1)) == 0; }
+
+/* Does a frame whose page has this size begin here? */
+static bool is_frame_offset(uint64_t at, uint32_t page_size) {
+  return at >= URINGVFS_WAL_HEADER_BYTES &&
+         (at - URINGVFS_WAL_HEADER_BYTES) % (URINGVFS_WAL_FRAME_HEADER_BYTES + page_size) == 0;
+}
+
+static bool is_page_of_frame(uint64_t at, uint32_t page_size) {
+  return at >= URINGVFS_WAL_FRAME_HEADER_BYTES && is_frame_offset(at - URINGVFS_WAL_FRAME_HEADER_BYTES, page_size);
+}
+
+/* A frame header whose bytes 4..7, the size of the database after the commit, are not zero, is a commit frame's. */
+static wal_piece header_piece(uringvfs_wal_writer *w, const void *data, uint64_t at) {
   static const uint8_t zero[4];
-  return amount == URINGVFS_WAL_FRAME_HEADER_BYTES && memcmp((const uint8_t *)data + 4, zero, 4) != 0;
+  if (w->header_at != 0 || (w->page_size != 0 && !is_frame_offset(at, w->page_size))) return PIECE_FOREIGN;
+  w->header_at = at;
+  return memcmp((const uint8_t *)data + 4, zero, 4) != 0 ? PIECE_COMMIT_HEADER : PIECE_HEADER;
+}
+
+/* The first page of a tenure tells the size of all. */
+static wal_piece page_piece(uringvfs_wal_writer *w, uint32_t amount, uint64_t at) {
+  const bool expected = w->header_at == 0 || at == w->header_at + URINGVFS_WAL_FRAME_HEADER_BYTES;
+  if (w->header_at != 0 && w->page_size == 0) w->page_size = amount;
+  w->header_at = 0;
+  return expected && is_page_size(amount) && amount == w->page_size && is_page_of_frame(at, amount) ? PIECE_PAGE
+                                                                                                    : PIECE_FOREIGN;
+}
+
+/* wal.c, walWriteOneFrame: a header, then its page; sqlite3WalFrames: a page in the place of one that this transaction has written before. */
+static wal_piece piece_of(uringvfs_wal_writer *w, const void *data, uint32_t amount, uint64_t at) {
+  return amount == URINGVFS_WAL_FRAME_HEADER_BYTES ? header_piece(w, data, at) : page_piece(w, amount, at);
 }
 
 /* The commit frame is complete. */
@@ -126,20 +175,29 @@ static int write_through(uringvfs_file *wal, const void *data, uint32_t amount, 
   return uringvfs__write(wal, data, (int)amount, (sqlite3_int64)offset);
 }
 
+/* Nothing is held back any more in this tenure. */
+static int write_foreign(uringvfs_file *wal, const void *data, uint32_t amount, uint64_t offset) {
+  wal->writer.state = URINGVFS_WAL_THROUGH;
+  int rc = flush(wal, false);
+  return rc != SQLITE_OK ? rc : uringvfs__write(wal, data, (int)amount, (sqlite3_int64)offset);
+}
+
 int uringvfs__wal_write(uringvfs_file *wal, const void *data, int amount, sqlite3_int64 offset) {
   uringvfs_wal_writer *w = &wal->writer;
   const uint32_t bytes = (uint32_t)amount;
   const uint64_t at = (uint64_t)offset;
-  w->touched = true;
   w->synced_by_group = false;
   if (wal->database != NULL) uringvfs__readahead_written(wal->database, true, offset, amount);
   /* Without a link to the database file nobody tells when a transaction ends. */
-  if (w->state == URINGVFS_WAL_THROUGH || wal->database == NULL || at < URINGVFS_WAL_HEADER_BYTES)
+  if (w->state == URINGVFS_WAL_THROUGH || wal->database == NULL || !uringvfs__may_hold_back(wal->database) ||
+      at < URINGVFS_WAL_HEADER_BYTES)
     return write_through(wal, data, bytes, at);
+  const wal_piece piece = piece_of(w, data, bytes, at);
+  if (piece == PIECE_FOREIGN) return write_foreign(wal, data, bytes, at);
   int rc = place(wal, data, bytes, at);
   if (rc != SQLITE_OK) return rc;
   if (w->state == URINGVFS_WAL_COMMIT) return flush_commit(wal);
-  if (is_commit_header(data, bytes)) w->state = URINGVFS_WAL_COMMIT;
+  if (piece == PIECE_COMMIT_HEADER) w->state = URINGVFS_WAL_COMMIT;
   return SQLITE_OK;
 }
 
@@ -158,18 +216,22 @@ int uringvfs__wal_read(uringvfs_file *wal, void *data, int amount, sqlite3_int64
                                : uringvfs__read(wal, data, amount, offset);
 }
 
+int uringvfs__wal_flush(uringvfs_file *wal) { return flush(wal, false); }
+
 int uringvfs__wal_sync(uringvfs_file *wal, int flags) {
   uringvfs_wal_writer *w = &wal->writer;
   int rc = flush(wal, false);
   if (rc != SQLITE_OK) return rc;
-  if (w->state == URINGVFS_WAL_THROUGH) w->sync_asked = true;
+  const bool normal = (flags & SYNC_STRENGTH) == SQLITE_SYNC_NORMAL;
+  if (w->state == URINGVFS_WAL_THROUGH) w->sync_asked = normal;
   if (w->sync_rc != SQLITE_OK) {
     /* Found by an earlier group's fdatasync; the kernel will not report it a second time. */
     rc = w->sync_rc;
     w->sync_rc = SQLITE_OK;
     return rc;
   }
-  return w->synced_by_group ? SQLITE_OK : uringvfs__sync(wal, flags);
+  /* A group's fdatasync is what os_unix.c makes of SQLITE_SYNC_NORMAL. More is the parent's to do. */
+  return w->synced_by_group && normal ? SQLITE_OK : uringvfs__sync(wal, flags);
 }
 
 int uringvfs__wal_truncate(uringvfs_file *wal, sqlite3_int64 size) {

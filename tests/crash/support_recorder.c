@@ -23,12 +23,10 @@ typedef struct rec_file {
 } rec_file;
 
 #define MAX_RINGS 64
-#define MAX_SLOTS 64
 
 typedef struct rec_ring {
   struct io_uring *ring;
   int fd;
-  int inodes[MAX_SLOTS];
 } rec_ring;
 
 static struct {
@@ -428,7 +426,6 @@ static int rec_uring_setup(unsigned entries, struct io_uring *ring, struct io_ur
   }
   r->ring = ring;
   r->fd = ring->ring_fd;
-  for (int i = 0; i < MAX_SLOTS; i++) r->inodes[i] = -1;
   return rc;
 }
 
@@ -447,19 +444,24 @@ typedef struct sqe_chain {
   bool canceled; /* ... which will fail                    */
 } sqe_chain;
 
-static void record_sqe(rec_ring *r, struct io_uring_sqe *sqe, sqe_chain *chain) {
+/* The recorded file behind a descriptor of the process, -1: none. */
+static int inode_of_descriptor(int fd) {
+  char link[64], path[1024];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  const ssize_t n = readlink(link, path, sizeof path - 1);
+  if (n < 0) return -1;
+  path[n] = 0;
+  const char *base = recorded_name(path);
+  const int name = base != NULL ? name_number(base, false) : -1;
+  return name >= 0 ? R.inode_of[name] : -1;
+}
+
+static void record_sqe(struct io_uring_sqe *sqe, sqe_chain *chain) {
   const bool linked = chain->linked, canceled = linked && chain->canceled;
   chain->linked = (sqe->flags & IOSQE_IO_LINK) != 0;
   chain->canceled = canceled;
-  if (sqe->opcode == IORING_OP_OPENAT || sqe->opcode == IORING_OP_OPENAT2) {
-    const char *base = recorded_name((const char *)(uintptr_t)sqe->addr);
-    const int name = base != NULL ? name_number(base, false) : -1;
-    const unsigned slot = sqe->file_index - 1;
-    if (slot < MAX_SLOTS) r->inodes[slot] = name >= 0 ? R.inode_of[name] : -1;
-    return;
-  }
-  if (!(sqe->flags & IOSQE_FIXED_FILE) || (unsigned)sqe->fd >= MAX_SLOTS) return;
-  const int inode = r->inodes[sqe->fd];
+  if (sqe->flags & IOSQE_FIXED_FILE) abort(); /* another open file description than the parent's */
+  const int inode = inode_of_descriptor(sqe->fd);
   if (inode < 0 || !R.on || canceled) return;
   switch (sqe->opcode) {
   case IORING_OP_WRITE:
@@ -494,7 +496,7 @@ static int rec_uring_enter(int fd, unsigned submit, unsigned wait_nr, unsigned f
     const struct io_uring_sq *sq = &r->ring->sq;
     const unsigned head = *sq->khead, mask = *sq->kring_mask;
     sqe_chain chain = {R.log.count, false, false};
-    for (unsigned i = 0; i < submit; i++) record_sqe(r, &sq->sqes[sq->array[(head + i) & mask]], &chain);
+    for (unsigned i = 0; i < submit; i++) record_sqe(&sq->sqes[sq->array[(head + i) & mask]], &chain);
   }
   return R.kernel->uring_enter(fd, submit, wait_nr, flags, arg, size);
 }
@@ -510,6 +512,8 @@ static void record_rings(void) {
 
 /* ---- for the campaign ---- */
 
+extern bool uringvfs__trust_any_parent; /* vfs/internal.h */
+
 bool crash_recorder_install(void) {
   R.real = sqlite3_vfs_find("unix");
   if (R.real == NULL || R.real->iVersion < 3) return false;
@@ -523,6 +527,7 @@ bool crash_recorder_install(void) {
   R.vfs.xRandomness = rec_randomness;
   R.vfs.xSleep = rec_sleep;
   record_rings();
+  uringvfs__trust_any_parent = true;
   return sqlite3_vfs_register(&R.vfs, 1) == SQLITE_OK;
 }
 

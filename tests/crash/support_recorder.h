@@ -1,8 +1,8 @@
 /*
 ** support_recorder.h - everything that reaches the disk, in order.
 **
-** The VFS "unix-recorder" stands over "unix" and becomes the default, so that uringvfs_register() takes it as its parent
-** (the shim allows rings only below parents of the unix family, hence the name):
+** The VFS "unix-recorder" stands over "unix" and becomes the default, so that uringvfs_register() takes it as its parent,
+** and is told to trust it as it trusts "unix":
 **
 **   SQLite -> uring -> unix-recorder -> unix      what is tested
 **   SQLite -> unix-recorder -> unix               the reference: the default VFS itself, recorded the same way

@@ -37,6 +37,8 @@ static struct world {
   fuzz_input in;
   uringvfs_file database;
   uringvfs_wal_snapshot snapshot;
+  uringvfs_shared shared;
+  void *memory[REGIONS];
   uint32_t page_bytes;
   unsigned frames;
   unsigned searches, probes;
@@ -53,15 +55,14 @@ static unsigned entry_of(unsigned frame) {
   return region == 0 ? frame : frame - PAGES_FIRST - (region - 1) * PAGES;
 }
 
-static bool is_whole(unsigned region) {
-  return (int)region < w.database.region_count && w.database.regions[region].size >= REGION_BYTES;
-}
+/* NULL: not mapped. */
+static void *memory_of(unsigned region) { return uringvfs__shared_region(&w.shared, (int)region); }
 
 /* As walIndexAppend. False: there is no room. */
 static bool append(uint32_t pgno) {
   const unsigned frame = w.frames + 1, region = region_of(frame), entry = entry_of(frame);
-  if (frame > FRAMES_MOST || !is_whole(region) || w.probes > PROBES_MOST) return false;
-  uint32_t *words = w.database.regions[region].memory;
+  if (frame > FRAMES_MOST || memory_of(region) == NULL || w.probes > PROBES_MOST) return false;
+  uint32_t *words = memory_of(region);
   uint16_t *hash = (uint16_t *)(words + HASH);
   unsigned key = (pgno * 383u) % SLOTS;
   for (; hash[key] != 0; w.probes++) key = (key + 1) % SLOTS;
@@ -87,8 +88,8 @@ static void step_word(void) {
   const uint8_t *bytes;
   const unsigned region = fuzz_byte(&w.in) % REGIONS, at = fuzz_word(&w.in);
   const size_t n = fuzz_take(&w.in, &bytes, fuzz_byte(&w.in) % 16);
-  if ((int)region >= w.database.region_count || at + n > w.database.regions[region].size) return;
-  memcpy((uint8_t *)w.database.regions[region].memory + at, bytes, n);
+  if (memory_of(region) == NULL || at + n > REGION_BYTES) return;
+  memcpy((uint8_t *)memory_of(region) + at, bytes, n);
   w.hostile = true;
 }
 
@@ -96,9 +97,9 @@ static void step_word(void) {
 static void step_fill(void) {
   const unsigned region = fuzz_byte(&w.in) % REGIONS, first = fuzz_word(&w.in), count = fuzz_word(&w.in),
                  value = fuzz_word(&w.in), stride = fuzz_byte(&w.in);
-  if ((int)region >= w.database.region_count) return;
-  uint16_t *halves = w.database.regions[region].memory;
-  const size_t end = w.database.regions[region].size / 2;
+  if (memory_of(region) == NULL) return;
+  uint16_t *halves = memory_of(region);
+  const size_t end = REGION_BYTES / 2;
   for (size_t i = 0; i < count && first + i < end; i++) halves[first + i] = (uint16_t)(value + i * stride);
   w.hostile = true;
 }
@@ -106,8 +107,8 @@ static void step_fill(void) {
 /* What the header says of the frames: no harm to the rest. */
 static void step_header(void) {
   const unsigned mark = fuzz_byte(&w.in), value = fuzz_word(&w.in);
-  if (!is_whole(0)) return;
-  uint32_t *words = w.database.regions[0].memory;
+  if (memory_of(0) == NULL) return;
+  uint32_t *words = memory_of(0);
   words[BACKFILLED + mark % 6] = mark & 128 ? UINT32_MAX - value : value;
 }
 
@@ -124,8 +125,8 @@ static void step_snapshot(void) {
   const int mark = fuzz_byte(&w.in) % 6 - 1;
   uringvfs__wal_index_snapshot(&w.database, mark, &w.snapshot);
   uringvfs_wal_snapshot expected = {0};
-  if (is_whole(0) && mark > 0) {
-    const uint32_t *words = w.database.regions[0].memory;
+  if (memory_of(0) != NULL && mark > 0) {
+    const uint32_t *words = memory_of(0);
     expected = (uringvfs_wal_snapshot){words[BACKFILLED] + 1, words[MARKS + mark]};
   }
   fuzz_trace("    mark %d: frames %u to %u", mark, w.snapshot.first, w.snapshot.last);
@@ -200,20 +201,26 @@ static void (*const steps[])(void) = {
 };
 /* clang-format on */
 
-/* Up to three regions, by two bits each: whole, or shorter by one byte, or as short as the input says. */
+/* Up to three regions, mapped in any order, with gaps. */
 static void make_regions(void) {
   const uint8_t how = fuzz_byte(&w.in);
-  w.database.region_count = how % (REGIONS + 1);
-  if (w.database.region_count == 0) return;
-  w.database.regions = malloc((size_t)w.database.region_count * sizeof *w.database.regions);
-  FUZZ_CHECK(w.database.regions != NULL, "out of memory");
-  for (int i = 0; i < w.database.region_count; i++) {
-    const unsigned kind = how >> (2 + 2 * i) & 3;
-    const size_t size = kind < 2 ? REGION_BYTES : kind == 2 ? REGION_BYTES - 1 : fuzz_word(&w.in) % REGION_BYTES;
-    uringvfs_region *r = &w.database.regions[i];
-    *r = (uringvfs_region){calloc(1, size > 0 ? size : 1), size};
-    FUZZ_CHECK(r->memory != NULL, "out of memory");
+  w.database.shared = &w.shared;
+  for (unsigned i = 0; i < REGIONS; i++) {
+    const unsigned region = how & 128 ? REGIONS - 1 - i : i;
+    if (!(how >> region & 1)) continue;
+    w.memory[region] = calloc(1, REGION_BYTES);
+    FUZZ_CHECK(w.memory[region] != NULL, "out of memory");
+    FUZZ_CHECK(uringvfs__shared_note_region(&w.database, (int)region, REGION_BYTES, w.memory[region]), "out of memory");
   }
+}
+
+static void free_regions(void) {
+  uringvfs__shared_unmapped(&w.database);
+  for (unsigned i = 0; i < REGIONS; i++) {
+    FUZZ_CHECK(memory_of(i) == NULL, "region %u is still there", i);
+    free(w.memory[i]);
+  }
+  for (int i = 0; i < URINGVFS_REGION_LEVELS; i++) free(w.shared.regions[i]);
 }
 
 int LLVMFuzzerInitialize(const int *argc, char ***argv) {
@@ -232,7 +239,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_trace("step %d: function %u", i, code);
     steps[code]();
   }
-  for (int i = 0; i < w.database.region_count; i++) free(w.database.regions[i].memory);
-  free(w.database.regions);
+  free_regions();
   return 0;
 }

@@ -129,6 +129,51 @@ static void given_up_attempts_are_redone(void **state) {
   }
 }
 
+static unsigned inline_calls;
+static int64_t count_inline(rt_op *op) {
+  inline_calls++;
+  return (int64_t)op->length;
+}
+
+/* A file that has a descriptor and inline operations: whatever does not end on the ring ends there, never in a system call. */
+static void given_up_attempts_of_a_shared_file(void **state) {
+  bed *t = *state;
+  rt_file f;
+  const int errors[] = {-EFAULT, -ECANCELED, -ENOMEM};
+  rt_file_init_shared(&f, t->b->file.fd, count_inline);
+  for (unsigned i = 0; i < COUNT(errors); i++) {
+    inline_calls = 0;
+    rt_prep_write(&t->op[0], &f, t->buf, 100, 0);
+    rt_submit(t->loop, &t->op[0]);
+    assert_int_equal(rt_wait(t->loop, &t->op[0].c), 0);
+    assert_int_equal(inline_calls, 0);
+    sim_memory_fail(t->loop, 1, 1, errors[i]);
+    rt_prep_write(&t->op[0], &f, t->back, 100, 0); /* other bytes, which the descriptor must not see */
+    rt_submit(t->loop, &t->op[0]);
+    assert_int_equal(rt_wait(t->loop, &t->op[0].c), 0);
+    assert_int_equal(inline_calls, 1);
+    uint64_t size;
+    assert_memory_equal(content(t, &size), t->buf, 100);
+  }
+  /* repeated until it is enough */
+  sim_memory_fail(t->loop, 1, 100, -EAGAIN);
+  rt_prep_write(&t->op[0], &f, t->back, 100, 0);
+  rt_submit(t->loop, &t->op[0]);
+  assert_int_equal(rt_wait(t->loop, &t->op[0].c), 0);
+  assert_int_equal(inline_calls, 2);
+  /* of a part that was written on the ring, the whole is written again */
+  sim_memory_fail(t->loop, 1, 0, 0);
+  sim_memory_hold(t->loop, true);
+  rt_prep_write(&t->op[0], &f, t->buf, 100, 0);
+  rt_submit(t->loop, &t->op[0]);
+  assert_true(sim_memory_finish_as(t->loop, &t->op[0], 40));
+  rt_flush(t->loop);
+  assert_true(sim_memory_finish_as(t->loop, &t->op[0], -ECANCELED));
+  assert_int_equal(rt_wait(t->loop, &t->op[0].c), 0);
+  assert_int_equal(inline_calls, 3);
+  assert_int_equal(rt_bytes(&t->op[0].c), 100);
+}
+
 static void other_errors_arrive(void **state) {
   bed *t = *state;
   sim_memory_fail(t->loop, 1, 1, -EDQUOT);
@@ -418,6 +463,7 @@ int main(void) {
       T(enospc_after_a_part),
       T(interrupted_attempts_are_repeated),
       T(given_up_attempts_are_redone),
+      T(given_up_attempts_of_a_shared_file),
       T(other_errors_arrive),
       T(ordered_short_write),
       T(ordered_and_overtaken),

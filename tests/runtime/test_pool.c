@@ -1,13 +1,17 @@
 /*
-** test_pool.c - leases: reuse, bounds, refusals and backing off, retired files, forks, many threads.
+** test_pool.c - leases: reuse, bounds, refusals and backing off, trimming, retired files, forks, many threads.
 */
 #include "support.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <liburing.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +26,10 @@ static int faulty_setup(unsigned entries, struct io_uring *ring, struct io_uring
   setups++;
   return setup_error ? setup_error : rt__kernel_calls.uring_setup(entries, ring, params);
 }
+
+/* The pool's clock: stands still. */
+static uint64_t clock_ns;
+static uint64_t stopped_clock(void) { return clock_ns; }
 
 typedef struct bed {
   rt_pool *pool;
@@ -42,6 +50,8 @@ static int set_up(void **state) {
   setup_error = 0;
   calls = rt__kernel_calls;
   calls.uring_setup = faulty_setup;
+  calls.now_ns = stopped_clock;
+  clock_ns = 1;
   rt__calls_now = &calls;
   bed *t = test_calloc(1, sizeof(*t));
   *state = now = t;
@@ -163,20 +173,252 @@ static void forbidden_is_asked_once(void **state) {
 
 static void want_backs_off_and_recovers(void **state) {
   bed *t = *state;
+  int error = 0;
   setup_error = -ENOMEM;
-  unsigned before = setups;
-  for (unsigned i = 0; i < 1000; i++)
+  assert_int_equal(rt_pool_state(t->pool), 0); /* nobody has asked for a ring */
+  assert_int_equal(rt_pool_take_notice(t->pool, &error), RT_REFUSED_NOTHING);
+  uint64_t interval_ns = 10 * MS;
+  for (unsigned round = 0; round < 15; round++) {
+    const unsigned before = setups;
+    for (unsigned i = 0; i < 100; i++)
+      assert_ptr_equal(rt_pool_lease(t->pool, RT_BACKEND_URING, &t->file, &batch), rt_sync_loop());
+    assert_int_equal(setups - before, 1); /* not hammered */
+    clock_ns += interval_ns - 1;
     assert_ptr_equal(rt_pool_lease(t->pool, RT_BACKEND_URING, &t->file, &batch), rt_sync_loop());
-  assert_true(setups - before <= 3); /* not hammered */
-  setup_error = 0;
-  rt_loop *loop = rt_sync_loop();
-  for (unsigned i = 0; i < 100 && loop == rt_sync_loop(); i++) {
-    usleep(5000);
-    loop = rt_pool_lease(t->pool, RT_BACKEND_URING, &t->file, &batch);
+    assert_int_equal(setups - before, 1);
+    clock_ns += 1;
+    interval_ns = interval_ns < 5000 * MS ? 2 * interval_ns : 10000 * MS;
   }
-  if (loop == rt_sync_loop() && rt_pool_probe(t->pool)) skip();
+  assert_int_equal(rt_pool_state(t->pool), -ENOMEM);
+  assert_int_equal(rt_pool_take_notice(t->pool, &error), RT_REFUSED_RING);
+  assert_int_equal(error, -ENOMEM);
+  assert_int_equal(rt_pool_take_notice(t->pool, &error), RT_REFUSED_NOTHING); /* once */
+  setup_error = 0;
+  if (rt_pool_probe(t->pool)) skip();
+  assert_int_equal(rt_pool_state(t->pool), 1);
+  rt_loop *loop = rt_pool_lease(t->pool, RT_BACKEND_URING, &t->file, &batch);
   assert_ptr_not_equal(loop, rt_sync_loop());
   rt_pool_release(t->pool, loop);
+}
+
+static unsigned open_rings(void) {
+  unsigned n = 0;
+  DIR *dir = opendir("/proc/self/fd");
+  assert_non_null(dir);
+  for (const struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+    char to[64] = "";
+    if (readlinkat(dirfd(dir), e->d_name, to, sizeof(to) - 1) > 0 && strstr(to, "[io_uring]")) n++;
+  }
+  closedir(dir);
+  return n;
+}
+
+static void trimmed_rings_are_closed(void **state) {
+  bed *t = *state;
+  const unsigned at_first = open_rings(), before = setups;
+  rt_pool_trim(t->pool); /* none was made yet, and none is for this */
+  assert_int_equal(rt_pool_state(t->pool), 0);
+  assert_int_equal(setups, before);
+  rt_loop *a = rt_pool_lease(t->pool, RT_BACKEND_URING, &t->file, &batch);
+  if (a == rt_sync_loop()) skip();
+  rt_loop *b = rt_pool_lease(t->pool, RT_BACKEND_URING, &t->file, &batch);
+  assert_int_equal(open_rings() - at_first, 2);
+  rt_pool_release(t->pool, a);
+  rt_pool_trim(t->pool);
+  assert_int_equal(open_rings() - at_first, 1);
+  assert_int_equal(read_some(b, &t->file), 0); /* leased: not touched */
+  rt_pool_release(t->pool, b);
+  assert_int_equal(open_rings() - at_first, 1); /* it came back, and is kept */
+  rt_pool_trim(t->pool);
+  assert_int_equal(open_rings(), at_first);
+  assert_int_equal(rt_pool_state(t->pool), 1); /* still known */
+  for (unsigned i = 0; i < 5; i++) {           /* room for as many as ever */
+    rt_loop *loops[3];
+    for (unsigned k = 0; k < 3; k++) {
+      loops[k] = rt_pool_lease(t->pool, RT_BACKEND_URING, &t->file, &batch);
+      assert_ptr_not_equal(loops[k], rt_sync_loop());
+    }
+    for (unsigned k = 0; k < 3; k++) rt_pool_release(t->pool, loops[k]);
+    rt_pool_trim(t->pool);
+  }
+  assert_int_equal(open_rings(), at_first);
+}
+
+/*
+** Where the kernel can make no thread. The limit is for those without privileges, so a child gives them up and looks.
+*/
+static const rt_work commit = {RT_WRITE, true, 1, 65536};
+enum { NOT_HERE = 1, WRONG = 2 }; /* exit codes */
+#define CHECK(x)                                                                                                       \
+  do {                                                                                                                 \
+    if (!(x)) {                                                                                                        \
+      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                                          \
+      return WRONG;                                                                                                    \
+    }                                                                                                                  \
+  } while (0)
+
+static unsigned inline_calls;
+static int64_t count_inline(rt_op *op) {
+  int64_t r = 0;
+  inline_calls++;
+  switch (rt_kind_of(&op->c)) {
+  case RT_READ: r = pread(op->file->fd, op->buf, op->length, (off_t)op->offset); break;
+  case RT_WRITE: r = pwrite(op->file->fd, op->buf, op->length, (off_t)op->offset); break;
+  default: r = fdatasync(op->file->fd); break;
+  }
+  return r < 0 ? -errno : r;
+}
+
+/* 1: on a ring that carried out all of it, 0: without a ring, 2: some of it on a ring; negative: it failed. */
+static int commit_once(rt_pool *pool, rt_file *f, uint64_t *enters) {
+  static char buf[65536], back[65536];
+  static unsigned times;
+  rt_op write = {0}, sync = {0};
+  rt_stats before, after;
+  fill_buffer(buf, sizeof(buf), times++);
+  rt_stats_read(&before);
+  inline_calls = 0;
+  rt_loop *loop = rt_pool_lease(pool, RT_BACKEND_AUTO, f, &commit);
+  const bool on_ring = loop != rt_sync_loop();
+  rt_prep_write(&write, f, buf, sizeof(buf), 0);
+  rt_prep_fdatasync(&sync, f);
+  rt_order_after(&sync, &write);
+  rt_submit(loop, &write);
+  rt_submit(loop, &sync);
+  const int error = rt_wait(loop, &sync.c);
+  rt_pool_release(pool, loop);
+  rt_stats_read(&after);
+  *enters = after.enters - before.enters;
+  if (error) return error;
+  if (pread(f->fd, back, sizeof(back), 0) != sizeof(back) || memcmp(buf, back, sizeof(back)) != 0) return -EILSEQ;
+  return !on_ring ? 0 : inline_calls == 0 ? 1 : 2;
+}
+
+static int limit_threads(bool on) {
+  struct rlimit r;
+  if (getrlimit(RLIMIT_NPROC, &r)) return -1;
+  r.rlim_cur = on ? 1 : r.rlim_max; /* this process is one already */
+  return setrlimit(RLIMIT_NPROC, &r);
+}
+
+static bool can_make_threads(void) {
+  pid_t child = fork();
+  if (child == 0) _exit(0);
+  if (child < 0) return false;
+  waitpid(child, NULL, 0);
+  return true;
+}
+
+static int give_up_privileges(void) {
+  if (geteuid() != 0) return 0;
+  return setgroups(0, NULL) || setgid(65533) || setuid(65533);
+}
+
+static int child_without_threads(int fd, unsigned traits) {
+  rt_pool *pool;
+  rt_file f;
+  uint64_t enters;
+  int error = 0;
+  rt_file_init_shared(&f, fd, count_inline);
+  f.traits = traits;
+  if (give_up_privileges() || limit_threads(true) || can_make_threads()) return NOT_HERE;
+  CHECK(rt_pool_open(&pool, NULL) == 0);
+  if (rt_pool_probe(pool)) return NOT_HERE;
+
+  CHECK(commit_once(pool, &f, &enters) == 2); /* refused once, and not asked again for the sync */
+  CHECK(enters == 1);
+  CHECK(rt_pool_take_notice(pool, &error) == RT_REFUSED_WORKER && error == -EAGAIN);
+  CHECK(rt_pool_take_notice(pool, &error) == RT_REFUSED_NOTHING);
+  CHECK(rt_pool_state(pool) == 1);
+
+  uint64_t interval_ns = 5000 * MS;
+  for (unsigned round = 0; round < 4; round++) {
+    for (unsigned i = 0; i < 20; i++) CHECK(commit_once(pool, &f, &enters) == 0 && enters == 0);
+    clock_ns += interval_ns - 1;
+    CHECK(commit_once(pool, &f, &enters) == 0);
+    clock_ns += 1;
+    rt_loop *trial = rt_pool_lease(pool, RT_BACKEND_AUTO, &f, &commit);
+    CHECK(trial != rt_sync_loop());
+    CHECK(commit_once(pool, &f, &enters) == 0); /* one tries, the others do not wait for it */
+    rt_pool_release(pool, trial);               /* it did not come to trying: the next one will, an interval later */
+    clock_ns += interval_ns;
+    CHECK(commit_once(pool, &f, &enters) == 2);
+    interval_ns *= 2;
+  }
+
+  /* What takes no worker goes on as before. */
+  rt_loop *reads = rt_pool_lease(pool, RT_BACKEND_URING, &f, &batch);
+  CHECK((reads == rt_sync_loop()) == (traits == RT_FILE_READS_PUNT));
+  rt_pool_release(pool, reads);
+
+  CHECK(limit_threads(false) == 0);
+  if (!can_make_threads()) return 0;
+  clock_ns += interval_ns;
+  CHECK(commit_once(pool, &f, &enters) == 1);
+  CHECK(commit_once(pool, &f, &enters) == 1); /* all is forgotten */
+  rt_pool_close(pool);
+  return 0;
+}
+
+/*
+** A ring read takes a worker only if something is in its way. It always does on tmpfs, and a file that does not say so is taken for one where
+** something was: reads stay away from the ring, too, and come back as soon as one was carried out there.
+*/
+static int child_with_punted_reads(int fd, unsigned traits) {
+  rt_pool *pool;
+  rt_file f;
+  (void)traits;
+  rt_file_init_shared(&f, fd, count_inline);
+  if (give_up_privileges() || limit_threads(true) || can_make_threads()) return NOT_HERE;
+  CHECK(rt_pool_open(&pool, NULL) == 0);
+  if (rt_pool_probe(pool)) return NOT_HERE;
+  inline_calls = 0;
+  rt_loop *loop = rt_pool_lease(pool, RT_BACKEND_AUTO, &f, &batch);
+  CHECK(read_some(loop, &f) == 0 && inline_calls == 8);
+  rt_pool_release(pool, loop);
+  CHECK(rt_pool_lease(pool, RT_BACKEND_AUTO, &f, &batch) == rt_sync_loop());
+  CHECK(rt_pool_lease(pool, RT_BACKEND_AUTO, &f, &commit) == rt_sync_loop());
+  clock_ns += 5000 * MS;
+  CHECK(limit_threads(false) == 0);
+  if (!can_make_threads()) return 0;
+  inline_calls = 0;
+  for (unsigned i = 0; i < 2; i++) {
+    loop = rt_pool_lease(pool, RT_BACKEND_AUTO, &f, &batch);
+    CHECK(loop != rt_sync_loop());
+    CHECK(read_some(loop, &f) == 0 && inline_calls == 0);
+    rt_pool_release(pool, loop);
+  }
+  rt_pool_close(pool);
+  return 0;
+}
+
+static void run_child(int (*child_main)(int fd, unsigned traits), int fd, unsigned traits) {
+  pid_t child = fork();
+  if (child == 0) _exit(child_main(fd, traits));
+  int status;
+  waitpid(child, &status, 0);
+  assert_true(WIFEXITED(status));
+  if (WEXITSTATUS(status) == NOT_HERE) skip();
+  assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void workers_that_cannot_be_had(void **state) {
+  bed *t = *state;
+  run_child(child_without_threads, t->fd, rt_probe_traits_fd(t->fd));
+}
+
+static void workers_that_cannot_be_had_on_tmpfs(void **state) {
+  (void)state;
+  char path[] = "/dev/shm/rt_test.XXXXXX", content[4096];
+  const int fd = mkstemp(path);
+  if (fd < 0) skip();
+  unlink(path);
+  fill_buffer(content, sizeof(content), 0);
+  assert_int_equal(pwrite(fd, content, sizeof(content), 0), sizeof(content));
+  assert_int_equal(rt_probe_traits_fd(fd), RT_FILE_READS_PUNT);
+  run_child(child_with_punted_reads, fd, 0);
+  run_child(child_without_threads, fd, RT_FILE_READS_PUNT);
+  close(fd);
 }
 
 static unsigned links_to(const char *path) {
@@ -334,6 +576,9 @@ int main(void) {
       T(what_the_route_says),
       T(forbidden_is_asked_once),
       T(want_backs_off_and_recovers),
+      T(trimmed_rings_are_closed),
+      T(workers_that_cannot_be_had),
+      T(workers_that_cannot_be_had_on_tmpfs),
       T(retired_files_are_closed),
       T(more_retired_than_remembered),
       T(fork_in_the_middle),

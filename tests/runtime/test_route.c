@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static int64_t no_inline(rt_op *op) {
@@ -147,6 +149,57 @@ static void probes(void **state) {
   unlink(path);
 }
 
+static void close_all(const int *fd, unsigned n) {
+  for (unsigned i = 0; i < n; i++) close(fd[i]);
+}
+
+/* The same answer however the file is open, and empty or not. */
+static void probes_of_open_files(void **state) {
+  (void)state;
+  static const char *const dirs[] = {"/tmp", "/dev/shm"};
+  for (unsigned i = 0; i < COUNT(dirs); i++) {
+    char path[64];
+    snprintf(path, sizeof(path), "%s/rt_test.XXXXXX", dirs[i]);
+    int fd[3] = {mkstemp(path)};
+    if (fd[0] < 0) continue;
+    fd[1] = open(path, O_RDONLY | O_CLOEXEC);
+    fd[2] = open(path, O_WRONLY | O_CLOEXEC);
+    unlink(path);
+    const unsigned traits = rt_probe_traits_fd(fd[0]);
+    assert_int_equal(traits & ~(unsigned)(RT_FILE_READS_PUNT | RT_FILE_READS_UNSAFE), 0);
+    if (i == 1) assert_int_equal(traits, RT_FILE_READS_PUNT);
+    assert_int_equal(pwrite(fd[0], "12345678", 8, 0), 8);
+    assert_int_equal(lseek(fd[0], 3, SEEK_SET), 3);
+    for (unsigned k = 0; k < COUNT(fd); k++) assert_int_equal(rt_probe_traits_fd(fd[k]), traits);
+    assert_int_equal(lseek(fd[0], 0, SEEK_CUR), 3);
+    close_all(fd, COUNT(fd));
+  }
+  assert_int_equal(rt_probe_traits_fd(-1), 0);
+}
+
+/* Asking reads nothing from the device. */
+static void probes_touch_no_page(void **state) {
+  (void)state;
+  enum { SIZE = 1 << 20, PAGES = SIZE / 4096 };
+  unsigned char there[PAGES];
+  const int fd = temporary_file(SIZE);
+  assert_int_equal(fsync(fd), 0);
+  assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+  void *map = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, 0);
+  assert_ptr_not_equal(map, MAP_FAILED);
+  for (unsigned asked = 0; asked < 2; asked++) {
+    assert_int_equal(mincore(map, SIZE, there), 0);
+    for (unsigned i = 0; i < PAGES; i++) {
+      if ((there[i] & 1) && !asked) skip(); /* a file system that lives in memory */
+      assert_int_equal(there[i] & 1, 0);
+    }
+    (void)rt_probe_traits_fd(fd);
+    usleep(10000);
+  }
+  munmap(map, SIZE);
+  close(fd);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(lone_operations),
@@ -156,6 +209,8 @@ int main(void) {
       cmocka_unit_test(streams_never_inline),
       cmocka_unit_test(automatic_loop),
       cmocka_unit_test(probes),
+      cmocka_unit_test(probes_of_open_files),
+      cmocka_unit_test(probes_touch_no_page),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Of the unix family by name: below another parent the shim takes no ring (that parent might store other bytes). */
+/* The shim is told to trust it; below a parent that it does not trust it merges nothing and takes no ring. */
 #define RECORDER_VFS "unix-recorder"
 
 typedef enum rec_kind {

@@ -1,0 +1,92 @@
+/*
+** descriptor.c - the number of the descriptor that the parent has opened.
+**
+** A ring must read, write and sync through the parent's own open file description. Any other has write-back errors of its own (errseq_t: each
+** is reported once for each description, so one that was opened later vouches for writes that were lost), credentials of its own, and
+** may be another file by now. An ordinary second descriptor is out of the question altogether: closing it would drop every POSIX lock
+** that the process has on the file.
+**
+** SQLite does not tell the number. But os_unix.c makes its system calls through a table that xSetSystemCall changes, so `open` and `fstat`
+** get wrappers, once, when the VFS is registered, which note the number while this thread is inside an xOpen of ours. Of a database file the one
+** that was asked for by fstat last is meant: a descriptor that waits for the locks of others to end is used again without an open (os_unix.c, findReusableFd), and
+** every database file that is locked in the POSIX way is asked for its inode (findInodeInfo). All other files are what was opened last: a number
+** below 3 is opened again (robust_open).
+**
+** xSetSystemCall takes no mutex, hence only once; threads that open meanwhile read the old pointer or the new one. What a wrapper stands
+** over stays fixed. The shared object is never unloaded (-z nodelete).
+*/
+#include "internal.h"
+
+#include <sys/stat.h>
+
+typedef int (*open_fn)(const char *, int, int);
+typedef int (*fstat_fn)(int, struct stat *);
+
+static open_fn open_below;
+static fstat_fn fstat_below;
+static bool original_below; /* both are SQLite's own, or the C library's */
+
+/* What the xOpen that this thread is in has seen of its file. */
+static __thread struct {
+  const char *name;
+  int opened, asked;
+} seen;
+
+static int watched_open(const char *path, int flags, int mode) {
+  const int fd = open_below(path, flags, mode);
+  if (path == seen.name && fd >= 0) seen.opened = fd;
+  return fd;
+}
+
+static int watched_fstat(int fd, struct stat *st) {
+  const int rc = fstat_below(fd, st);
+  if (seen.name != NULL && rc == 0) seen.asked = fd;
+  return rc;
+}
+
+void uringvfs__descriptor_watch(sqlite3_vfs *parent) {
+  if (parent->iVersion < 3 || parent->xGetSystemCall == NULL || parent->xSetSystemCall == NULL) return;
+  const sqlite3_syscall_ptr to_open = parent->xGetSystemCall(parent, "open");
+  const sqlite3_syscall_ptr to_fstat = parent->xGetSystemCall(parent, "fstat");
+  if (to_open == NULL || to_fstat == NULL) return;
+  original_below = uringvfs__is_original_call("open", to_open) && uringvfs__is_original_call("fstat", to_fstat);
+  open_below = (open_fn)to_open;
+  fstat_below = (fstat_fn)to_fstat;
+  (void)parent->xSetSystemCall(parent, "open", (sqlite3_syscall_ptr)watched_open);
+  (void)parent->xSetSystemCall(parent, "fstat", (sqlite3_syscall_ptr)watched_fstat);
+}
+
+bool uringvfs__descriptor_watches(sqlite3_syscall_ptr call) {
+  return original_below && (call == (sqlite3_syscall_ptr)watched_open || call == (sqlite3_syscall_ptr)watched_fstat);
+}
+
+/* Somebody else's wrapper over ours may open other files, too. */
+static bool is_watched(sqlite3_vfs *parent) {
+  return open_below != NULL && uringvfs__descriptor_watches(parent->xGetSystemCall(parent, "open")) &&
+         uringvfs__descriptor_watches(parent->xGetSystemCall(parent, "fstat"));
+}
+
+/* The descriptor of the file that was just opened, -1: not certain. */
+static int descriptor_seen(int flags) {
+  if (!(flags & SQLITE_OPEN_MAIN_DB) || seen.asked < 0) return seen.opened;
+  return seen.opened < 0 || seen.opened == seen.asked ? seen.asked : -1;
+}
+
+static void identify(uringvfs_descriptor *d, int fd) {
+  struct stat st;
+  if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) return;
+  *d = (uringvfs_descriptor){.fd = fd, .dev = st.st_dev, .ino = st.st_ino};
+}
+
+int uringvfs__descriptor_open(const char *name, sqlite3_file *file, int flags, int *out_flags, uringvfs_descriptor *d) {
+  sqlite3_vfs *parent = uringvfs__parent_vfs;
+  *d = (uringvfs_descriptor){.fd = -1};
+  if (name == NULL || !(flags & (SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL))) /* no ring is wanted for it */
+    return parent->xOpen(parent, name, file, flags, out_flags);
+  seen.name = name;
+  seen.opened = seen.asked = -1;
+  const int rc = parent->xOpen(parent, name, file, flags, out_flags);
+  seen.name = NULL;
+  if (rc == SQLITE_OK && is_watched(parent)) identify(d, descriptor_seen(flags));
+  return rc;
+}

@@ -1,0 +1,95 @@
+/*
+** tenure.c - what a connection may believe, hold back and hand out.
+**
+** That follows from what it holds: the lock on the database file, a read mark and the write lock of the WAL. Every
+** event of SQLite's protocol that can change it comes to uringvfs__tenure_event, the only function that moves, and
+** everybody else asks for the state.
+**
+**             NONE <--------- SHARED ---------> ROLLBACK
+**
+**         - - - the WAL is opened or closed, the wal-index mapped or unmapped - - -
+**
+**      ALONE <-- EXCLUSIVE --> WAL <------- read mark -------> READING
+**                               ^                                 ^
+**                               | write lock                      | write lock
+**                               v                                 v
+**                            LOCKED <----- read mark ---------> WRITING
+**
+**      FROZEN  (immutable=1: nothing ever changes, and nothing is locked)
+**
+**    state      what the connection is                                 may hold back   may hand out
+**    NONE       without a lock, or without one that can be seen
+**    ROLLBACK   SHARED or more, without a WAL                                           yes
+**    WAL        in WAL mode, between two transactions
+**    READING    a read mark: neither file changes where it looks                        yes
+**    LOCKED     the write lock alone: it writes no frames
+**    WRITING    both: frames of a transaction come                      yes             yes
+**    ALONE      EXCLUSIVE, and no read mark                             yes             yes
+**    FROZEN                                                                             yes
+**
+** LOCKED recovers the wal-index, checkpoints all of the WAL (FULL and more), is about to take another read mark
+** (walRestartLog), or has the write lock before its first one (BEGIN IMMEDIATE with SETLK_TIMEOUT).
+**
+** In ALONE SQLite makes no calls for the locks of the WAL (wal.c, WAL_EXCLUSIVE_MODE and WAL_HEAPMEMORY_MODE), so a
+** transaction's end is heard of only if it commits (SQLITE_FCNTL_COMMIT_PHASETWO). Frames of one that was rolled back
+** may stay until ALONE ends; nobody else can write where they belong before that.
+**
+** What is held back ends with WRITING or ALONE, whichever way that is left: commit, rollback, error, interrupt, locking
+** mode, journal mode, close. It was never committed, since the write that completes a commit frame holds nothing back.
+** What was read ahead ends with each change of state but those between READING and WRITING, through which the read
+** mark is held.
+**
+** Events that take something away come before the parent is called, those that give something after it has agreed. One
+** connection at a time, as SQLite serializes its files.
+*/
+#include "internal.h"
+
+#include <stdlib.h>
+
+static uringvfs_tenure_state state_of(const uringvfs_tenure *t) {
+  if (t->immutable) return URINGVFS_TENURE_FROZEN;
+  if (!t->wal && !t->wal_index)
+    return t->lock_level >= SQLITE_LOCK_SHARED ? URINGVFS_TENURE_ROLLBACK : URINGVFS_TENURE_NONE;
+  if (t->write_lock) return t->read_mark >= 0 ? URINGVFS_TENURE_WRITING : URINGVFS_TENURE_LOCKED;
+  if (t->read_mark >= 0) return URINGVFS_TENURE_READING;
+  return t->lock_level >= SQLITE_LOCK_EXCLUSIVE ? URINGVFS_TENURE_ALONE : URINGVFS_TENURE_WAL;
+}
+
+static void note(uringvfs_tenure *t, uringvfs_tenure_event event, int value) {
+  switch (event) {
+  case URINGVFS_EVENT_IMMUTABLE: t->immutable = value != 0; break;
+  case URINGVFS_EVENT_LOCK: t->lock_level = value; break;
+  case URINGVFS_EVENT_READ_MARK: t->read_mark = value; break;
+  case URINGVFS_EVENT_WRITE_LOCK: t->write_lock = value != 0; break;
+  case URINGVFS_EVENT_WAL: t->wal = value != 0; break;
+  case URINGVFS_EVENT_WAL_INDEX: t->wal_index = value != 0; break;
+  case URINGVFS_EVENT_COMMITTED: break;
+  case URINGVFS_EVENT_CLOSE: *t = (uringvfs_tenure){.read_mark = -1}; break;
+  }
+}
+
+static bool is_read_mark_held(uringvfs_tenure_state s) {
+  return s == URINGVFS_TENURE_READING || s == URINGVFS_TENURE_WRITING;
+}
+
+/* Whatever is held back or waits to be handed out is allowed to. A mistake here costs commits: better none at all. */
+static void check(const uringvfs_file *f) {
+  const bool holds_back = f->wal != NULL && uringvfs__wal_pending_end(f->wal) != 0;
+  if (holds_back && !uringvfs__may_hold_back(f)) abort();
+  if (uringvfs__readahead_holds_pages(f) && !uringvfs__may_hand_out(f)) abort();
+}
+
+void uringvfs__tenure_event(uringvfs_file *f, uringvfs_tenure_event event, int value) {
+  uringvfs_tenure *t = &f->tenure;
+  const uringvfs_tenure_state before = t->state;
+  const bool held_back = uringvfs__may_hold_back(f), handed_out = uringvfs__may_hand_out(f);
+  note(t, event, value);
+  t->state = state_of(t);
+  const bool changed = t->state != before;
+  if (f->wal != NULL && (changed || event == URINGVFS_EVENT_COMMITTED) && (held_back || uringvfs__may_hold_back(f)))
+    uringvfs__wal_tenure_ends(f->wal);
+  if (changed && (handed_out || uringvfs__may_hand_out(f)) &&
+      !(is_read_mark_held(before) && is_read_mark_held(t->state)))
+    uringvfs__readahead_tenure_changed(f);
+  check(f);
+}
