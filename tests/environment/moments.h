@@ -69,25 +69,4 @@ static void copy_file(const char *from, const char *to) {
   close(out);
 }
 
-/* Makes a database with that name, without uring, in a process of its own: this one has not begun to use SQLite. */
-static void database_prepare(const char *name, const char *journal_mode, int rows) {
-  fflush(NULL);
-  const pid_t pid = fork();
-  if (pid == 0) {
-    char sql[300];
-    sqlite3 *db = NULL;
-    same_random_numbers();
-    must(sqlite3_open_v2(in_directory(name), &db, ANEW, "unix") == SQLITE_OK);
-    snprintf(
-        sql, sizeof(sql),
-        "PRAGMA journal_mode=%s; CREATE TABLE t(id INTEGER PRIMARY KEY, b); WITH c(i) AS (SELECT 1 UNION ALL SELECT "
-        "i+1 FROM c WHERE i<%d) INSERT INTO t SELECT i, randomblob(3000) FROM c",
-        journal_mode, rows);
-    must(sql_rc(db, sql, NULL) == SQLITE_OK && sqlite3_close(db) == SQLITE_OK);
-    _exit(0);
-  }
-  int status;
-  must(waitpid(pid, &status, 0) == pid && status == 0);
-}
-
 #endif

@@ -194,6 +194,27 @@ UNUSED static void work_on_table(sqlite3 *db) {
           "SELECT id, b FROM t; PRAGMA integrity_check");
 }
 
+/* Makes a database with that name, without uring, in a process of its own: this one has not begun to use SQLite. */
+UNUSED static void database_prepare(const char *name, const char *journal_mode, int rows) {
+  fflush(NULL);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    char sql[300];
+    sqlite3 *db = NULL;
+    same_random_numbers();
+    must(sqlite3_open_v2(in_directory(name), &db, ANEW, "unix") == SQLITE_OK);
+    snprintf(
+        sql, sizeof(sql),
+        "PRAGMA journal_mode=%s; CREATE TABLE t(id INTEGER PRIMARY KEY, b); WITH c(i) AS (SELECT 1 UNION ALL SELECT "
+        "i+1 FROM c WHERE i<%d) INSERT INTO t SELECT i, randomblob(3000) FROM c",
+        journal_mode, rows);
+    must(sql_rc(db, sql, NULL) == SQLITE_OK && sqlite3_close(db) == SQLITE_OK);
+    _exit(0);
+  }
+  int status;
+  must(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
 static uint32_t big_endian(const unsigned char *p) {
@@ -334,8 +355,8 @@ static void look_for_rings(void) {
   if (!ring_works) printf("no rings can be had here: auto and sync are tested\n");
 }
 
-/* What the work needs of rings. */
-typedef enum ring_need { RINGS_UNUSED, RINGS_USED } ring_need;
+/* What the work needs of rings. Forbidden: it is not run with uring_backend=uring. */
+typedef enum ring_need { RINGS_FORBIDDEN, RINGS_UNUSED, RINGS_USED } ring_need;
 
 UNUSED static void same_on_both(const char *name, work *f, const void *arg, ring_need need) {
   static const char *const backends[] = {"auto", "uring", "sync"};
@@ -348,7 +369,7 @@ UNUSED static void same_on_both(const char *name, work *f, const void *arg, ring
   here.uring = true;
   for (size_t i = 0; i < (vfs_is_uring ? COUNT(backends) : 1); i++) {
     here.backend = backends[i];
-    if (strcmp(here.backend, "uring") == 0 && !ring_works) continue;
+    if (strcmp(here.backend, "uring") == 0 && (!ring_works || need == RINGS_FORBIDDEN)) continue;
     run_in_child(name, f, arg);
     expect_same(name, want, said);
     if (vfs_is_uring && i == 1 && need == RINGS_USED && said->enters == 0)
