@@ -1,6 +1,6 @@
 /*
-** moments.h - when the world changes around a process: before it has opened a database, while it has one open, and so on. What a VFS keeps
-** of paths, devices and rings must not outlive the change.
+** moments.h - when the world changes around a process: before it has opened a database, while it has one open, and so
+** on. What a VFS keeps of paths, devices and rings must not outlive the change.
 */
 #ifndef TESTS_ENVIRONMENT_MOMENTS_H
 #define TESTS_ENVIRONMENT_MOMENTS_H

@@ -1,6 +1,6 @@
 /*
-** snapshot.c - works with the snapshot API (sqlite3_snapshot_get, _open, _cmp, _recover) and prints what comes of it. Compiled by
-** test_snapshot.sh together with an amalgamation: Debian's library is built without it.
+** snapshot.c - works with the snapshot API (sqlite3_snapshot_get, _open, _cmp, _recover) and prints what comes of it.
+** Compiled by test_snapshot.sh together with an amalgamation: Debian's library is built without it.
 **
 **   snapshot URI-PARAMETERS [EXTENSION]
 **
@@ -114,7 +114,8 @@ static void work(sqlite3 *db, sqlite3 *reader) {
   for (int i = 0; i < 4; i++) sqlite3_snapshot_free(states[i]);
 }
 
-/* The WAL outlives the connections; after they are gone a state in it is found again by sqlite3_snapshot_recover only. */
+/* The WAL outlives the connections; after they are gone a state in it is found again by sqlite3_snapshot_recover only.
+** */
 static void work_anew(sqlite3_snapshot *state) {
   sqlite3 *db = open_database();
   say("anew", db, "SELECT count(*) FROM t");

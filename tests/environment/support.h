@@ -1,13 +1,15 @@
 /*
 ** support.h - one piece of work, done through the default VFS and through uring, and everything about it compared.
 **
-** A `work` runs in a child of its own, once with the default VFS (uring is not even registered there) and once with uring for each
-** backend. It notes what it does and what came of it: every statement with its extended result code and its rows. When the child has ended,
-** the files that it left in its directory are noted too: name, mode, owner, size, and a hash of what is in them. The notes of all runs
-** must be equal. SQLite's random numbers begin with the same seed in each child, so that even salts and randomblob() are.
+** A `work` runs in a child of its own, once with the default VFS (uring is not even registered there) and once with
+** uring for each backend. It notes what it does and what came of it: every statement with its extended result code and
+** its rows. When the child has ended, the files that it left in its directory are noted too: name, mode, owner, size,
+** and a hash of what is in them. The notes of all runs must be equal. SQLite's random numbers begin with the same seed
+** in each child, so that even salts and randomblob() are.
 **
-** What only uring has (how often the kernel was entered, how many rings there were) is kept beside the notes. Where rings can be had,
-** a run with uring_backend=uring must have entered the kernel: otherwise the comparison says nothing of rings.
+** What only uring has (how often the kernel was entered, how many rings there were) is kept beside the notes. Where
+** rings can be had, a run with uring_backend=uring must have entered the kernel: otherwise the comparison says nothing
+** of rings.
 */
 #ifndef TESTS_ENVIRONMENT_SUPPORT_H
 #define TESTS_ENVIRONMENT_SUPPORT_H
@@ -142,7 +144,8 @@ static int say_one(sqlite3 *db, sqlite3_stmt *statement, int rc, const char *tex
   return rc;
 }
 
-/* Runs and notes each statement of sql, whatever became of those before. Each has the text as its parameter. Returns the last code. */
+/* Runs and notes each statement of sql, whatever became of those before. Each has the text as its parameter. Returns
+** the last code. */
 UNUSED static int say_with(sqlite3 *db, const char *sql, const char *text) {
   int rc = SQLITE_OK;
   while (*sql != 0) {
@@ -221,7 +224,8 @@ static uint32_t big_endian(const unsigned char *p) {
   return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* A WAL up to its last commit. What stands behind it is rubbish: pages that the default VFS spilled in a transaction that was rolled back. */
+/* A WAL up to its last commit. What stands behind it is rubbish: pages that the default VFS spilled in a transaction
+** that was rolled back. */
 static off_t wal_bytes(int fd) {
   enum { HEADER = 32, FRAME = 24, SALT = 16, FRAME_SALT = 8, COMMIT = 4 };
   unsigned char header[HEADER], frame[FRAME];
@@ -267,6 +271,13 @@ static uint64_t hash_of(const char *path, off_t *bytes) {
   return h;
 }
 
+/* Nothing of it stays in memory: what comes next is read from the device. SQLite must have no lock on it. */
+UNUSED static void make_cold(const char *path) {
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  must(fd >= 0 && fsync(fd) == 0 && posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
+  close(fd);
+}
+
 /* Everything below the directory, in the order of the names. A -shm is a process's own affair: not its content. */
 static void note_files(const char *directory, const char *prefix) {
   struct dirent **entries = NULL;
@@ -290,7 +301,8 @@ static void note_files(const char *directory, const char *prefix) {
   free(entries);
 }
 
-/* ---- in the parent: all runs of a work, compared -------------------------------------------------------------------- */
+/* ---- in the parent: all runs of a work, compared --------------------------------------------------------------------
+** */
 
 typedef void work(const void *arg);
 

@@ -1,8 +1,8 @@
 /*
 ** test_chroot.c - the process's root directory changes.
 **
-** Below the new root the same absolute name leads to another database, or to none; there is no /proc, no /dev and no /tmp. An open database
-** stays the one it is, and what is opened from then on is what the default VFS opens.
+** Below the new root the same absolute name leads to another database, or to none; there is no /proc, no /dev and no
+** /tmp. An open database stays the one it is, and what is opened from then on is what the default VFS opens.
 */
 #include "moments.h"
 

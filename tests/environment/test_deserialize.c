@@ -1,8 +1,9 @@
 /*
 ** test_deserialize.c - sqlite3_serialize and sqlite3_deserialize on connections that were opened through uring.
 **
-** sqlite3_serialize reads the database through the VFS. sqlite3_deserialize puts a database in memory (SQLite's "memdb") in the place of an
-** open one, which is closed by that: from then on nothing of it may go to the file, and the file must be as it was.
+** sqlite3_serialize reads the database through the VFS. sqlite3_deserialize puts a database in memory (SQLite's
+** "memdb") in the place of an open one, which is closed by that: from then on nothing of it may go to the file, and the
+** file must be as it was.
 */
 #include "support.h"
 

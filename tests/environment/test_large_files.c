@@ -1,13 +1,14 @@
 /*
 ** test_large_files.c - databases and WALs above 2 GiB and 4 GiB.
 **
-** Offsets that do not fit in 31 or 32 bits: in batches, in read-ahead, in what is asked of the kernel by way of a mapping (which ends at
-** 2 GiB), in checkpoints and truncation. The files are sparse and cost a few megabytes:
+** Offsets that do not fit in 31 or 32 bits: in batches, in read-ahead, in what is asked of the kernel by way of a
+** mapping (which ends at 2 GiB), in checkpoints and truncation. The files are sparse and cost a few megabytes:
 **
-** - A database grows by a list of free pages that is written into it by hand. Its first trunk names the pages on both sides of 2 GiB and
-**   of 4 GiB, so these are the ones that SQLite takes next. It is a valid database: PRAGMA integrity_check says ok.
-** - A WAL grows by its wal-index: mxFrame is set to a frame just before the limit, as if a long transaction had been written, and SQLite
-**   goes on behind it. The frames between are in no hash table, so nobody looks for a page in them.
+** - A database grows by a list of free pages that is written into it by hand. Its first trunk names the pages on both
+**   sides of 2 GiB and of 4 GiB, so these are the ones that SQLite takes next. It is a valid database: PRAGMA
+**   integrity_check says ok.
+** - A WAL grows by its wal-index: mxFrame is set to a frame just before the limit, as if a long transaction had been
+**   written, and SQLite goes on behind it. The frames between are in no hash table, so nobody looks for a page in them.
 */
 #include "support.h"
 
@@ -107,14 +108,8 @@ static void must_lie_at_the_limits(const char *path, uint32_t page_size) {
   close(fd);
 }
 
-/* Nothing of it stays in memory: what comes next is read from the device. SQLite has the file closed. */
-static void make_cold(const char *path) {
-  const int fd = open(path, O_RDONLY | O_CLOEXEC);
-  must(fd >= 0 && fsync(fd) == 0 && posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
-  close(fd);
-}
-
-/* ---- work with a large database ----------------------------------------------------------------------------------- */
+/* ---- work with a large database -----------------------------------------------------------------------------------
+** */
 
 typedef struct large_case {
   int page_size;
@@ -131,7 +126,8 @@ static sqlite3 *open_large(const large_case *c) {
   return db;
 }
 
-/* Pages are taken in the order of the trunk; half of the rows are then moved, so that leaves lie scattered over both limits. */
+/* Pages are taken in the order of the trunk; half of the rows are then moved, so that leaves lie scattered over both
+** limits. */
 static void fill(sqlite3 *db, int page_size) {
   char sql[512];
   const int rows = 9 * (int)near_pages((uint32_t)page_size);
@@ -209,9 +205,11 @@ static void test_database(void **state) {
   }
 }
 
-/* ---- work with a large WAL ------------------------------------------------------------------------------------------ */
+/* ---- work with a large WAL ------------------------------------------------------------------------------------------
+** */
 
-/* The wal-index of an open database, as SQLite's own format has it (walformat.html): two copies of a header of 48 bytes. */
+/* The wal-index of an open database, as SQLite's own format has it (walformat.html): two copies of a header of 48
+** bytes. */
 enum { REGION = 32768, FRAMES_IN_FIRST = 4062, FRAMES_IN_REGION = 4096, HEADER = 48, MX_FRAME = 4, CHECKSUM = 10 };
 
 static volatile uint32_t *wal_index_region(sqlite3 *db, int region) {
@@ -289,7 +287,8 @@ static void test_wal(void **state) {
   }
 }
 
-/* ---- can it be had? --------------------------------------------------------------------------------------------------- */
+/* ---- can it be had?
+** --------------------------------------------------------------------------------------------------- */
 
 static bool large_files_possible(void) {
   const char *path = at("large");

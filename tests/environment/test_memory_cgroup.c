@@ -1,9 +1,10 @@
 /*
 ** test_memory_cgroup.c - a cgroup with less memory than the database has.
 **
-** What a process reads is charged to its cgroup, the kernel's cache of the file included. In a group with little memory, pages that were
-** asked for ahead are given up before they are used, and dirty pages must be written before there is room for others. The table is larger
-** than the limit; so is one of the transactions. The group may take what the process has at the start, and ROOM more: the same with sanitizers.
+** What a process reads is charged to its cgroup, the kernel's cache of the file included. In a group with little
+** memory, pages that were asked for ahead are given up before they are used, and dirty pages must be written before
+** there is room for others. The table is larger than the limit; so is one of the transactions. The group may take what
+** the process has at the start, and ROOM more: the same with sanitizers.
 */
 #include "support.h"
 #include <mntent.h>
@@ -85,12 +86,6 @@ static long long limit_was_met(void) {
   return version == 2 ? read_number(group, "memory.events", "max ") : read_number(group, "memory.failcnt", "");
 }
 
-static void drop_from_memory(const char *path) {
-  const int fd = open(path, O_RDONLY | O_CLOEXEC);
-  must(fd >= 0 && fsync(fd) == 0 && posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
-  close(fd);
-}
-
 /* Every seventh row is put between others afterwards, so that leaves lie scattered. */
 static void make_large_table(sqlite3 *db, const char *journal_mode) {
   char sql[700];
@@ -110,7 +105,7 @@ static void work_with_little_memory(const void *arg) {
   sqlite3 *db = open_noted("a.db", ANEW, NULL);
   make_large_table(db, journal_mode);
   close_noted(db);
-  drop_from_memory(in_directory("a.db"));
+  make_cold(in_directory("a.db"));
   join_group();
   db = open_noted("a.db", ANEW, NULL);
   say(db,

@@ -1,9 +1,10 @@
 /*
 ** test_mounts.c - the process moves to a mount namespace of its own, and something is mounted over the directory.
 **
-** At different moments (moments.h) the name of the database comes to lead to another file system: one in memory, another directory, or
-** none at all because it was detached. There a file of the same name waits, in one case with the same inode number on the
-** other device. What is open stays what it is: the file systems of before and after are both looked at.
+** At different moments (moments.h) the name of the database comes to lead to another file system: one in memory,
+** another directory, or none at all because it was detached. There a file of the same name waits, in one case with the
+** same inode number on the other device. What is open stays what it is: the file systems of before and after are both
+** looked at.
 */
 #include "moments.h"
 #include <sched.h>
@@ -62,7 +63,8 @@ static void open_what_is_there(const char *journal_mode) {
   close_noted(db);
 }
 
-/* here.directory becomes a directory within the one that the test looks at afterwards: these file systems end with this process. */
+/* here.directory becomes a directory within the one that the test looks at afterwards: these file systems end with this
+** process. */
 static int enter_directory(const mount_case *c) {
   char *end = here.directory + strlen(here.directory);
   must(mkdir(in_directory("twin"), 0755) == 0 && mkdir(in_directory("d"), 0755) == 0);
@@ -98,8 +100,8 @@ static void test_mounted_over(void **state) {
   for (int how = 0; how < COVERS; how++) {
     if (how == COVER_SAME_INODE) continue;
     for (int when = how == COVER_MEMORY ? AFTER_REGISTRATION : AFTER_A_RING; when < MOMENTS; when++) {
-      /* A database in WAL mode that was not read yet has no WAL yet, and takes the one that the name leads to then; the twin's would be the
-      ** same one. The default VFS damages both. */
+      /* A database in WAL mode that was not read yet has no WAL yet, and takes the one that the name leads to then.
+      ** The twin's would be the same one: the default VFS damages both. */
       const mount_case c = {(cover)how, (moment)when, when == WHILE_OPEN ? "delete" : modes[(how + when) % 3]};
       char name[100];
       snprintf(name, sizeof(name), "%s %s, %s", cover_names[how], moment_names[when], c.journal_mode);

@@ -1,9 +1,10 @@
 /*
 ** test_parents.c - uring over SQLite's other unix VFSs: unix-none, unix-dotfile, unix-excl.
 **
-** Each is made the default before uring is registered, and is then uring's parent; uring over it is compared with the parent alone, in
-** one process and in two. Without shared memory WAL mode needs exclusive locking; unix-dotfile locks by a directory beside the database;
-** unix-excl keeps other processes out and has its wal-index in memory. The second process uses the parent itself, or uring over it.
+** Each is made the default before uring is registered, and is then uring's parent; uring over it is compared with the
+** parent alone, in one process and in two. Without shared memory WAL mode needs exclusive locking; unix-dotfile locks
+** by a directory beside the database; unix-excl keeps other processes out and has its wal-index in memory. The second
+** process uses the parent itself, or uring over it.
 */
 #include "support.h"
 
@@ -89,9 +90,11 @@ static void test_one_process(void **state) {
   }
 }
 
-/* ---- two processes: in turn, one statement list each --------------------------------------------------------------- */
+/* ---- two processes: in turn, one statement list each ---------------------------------------------------------------
+** */
 
-/* The other process: for each byte that comes, one step; it answers when it is done. It notes into the same memory: only one runs at a time. */
+/* The other process: for each byte that comes, one step; it answers when it is done. It notes into the same memory:
+** only one runs at a time. */
 static void other_process(const parent_case *c, int fd) {
   static const char *const steps[] = {
       "SELECT count(*) FROM t; SELECT id, b FROM t",

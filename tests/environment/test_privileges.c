@@ -1,10 +1,10 @@
 /*
 ** test_privileges.c - setuid and setgid after the first ring was made.
 **
-** A ring belongs to who made it. A process that begins as root, uses a database, and then becomes somebody else must from there on open,
-** create and be refused files as that user. Root makes a ring by a batch here; then another user, or root with another user's effective
-** ids, opens databases that only this user may open, that only root may, that a group may, and creates new ones. At last, where there is
-** a way back, root goes on.
+** A ring belongs to who made it. A process that begins as root, uses a database, and then becomes somebody else must
+** from there on open, create and be refused files as that user. Root makes a ring by a batch here; then another user,
+** or root with another user's effective ids, opens databases that only this user may open, that only root may, that a
+** group may, and creates new ones. At last, where there is a way back, root goes on.
 **
 ** (What becomes of the database that was open before: tests/process/test_permissions.c too.)
 */

@@ -1,9 +1,9 @@
 /*
 ** test_rings.c - a ring is made for the first batch that takes one, and none is left when the last database is closed.
 **
-** A program that opens, reads single rows, commits small transactions and closes never needs a ring. It runs here under a seccomp filter
-** that kills the process at the first io_uring call. PRAGMA uring_stats makes no ring either. A program that had rings has none among its
-** descriptors after the last sqlite3_close.
+** A program that opens, reads single rows, commits small transactions and closes never needs a ring. It runs here under
+** a seccomp filter that kills the process at the first io_uring call. PRAGMA uring_stats makes no ring either. A
+** program that had rings has none among its descriptors after the last sqlite3_close.
 */
 #include "support.h"
 #include <seccomp.h>
@@ -43,12 +43,6 @@ typedef struct small_case {
   bool cold;
 } small_case;
 
-static void drop_from_memory(const char *path) {
-  const int fd = open(path, O_RDONLY | O_CLOEXEC);
-  must(fd >= 0 && fsync(fd) == 0 && posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
-  close(fd);
-}
-
 /* Rows here and there of a database of several hundred pages, and small commits. */
 static void small_work(sqlite3 *db, const char *synchronous) {
   char sql[100];
@@ -66,7 +60,7 @@ static void small_work(sqlite3 *db, const char *synchronous) {
 static void work_without_rings(const void *arg) {
   const small_case *c = arg;
   database_prepare("a.db", c->journal_mode, 600);
-  if (c->cold) drop_from_memory(in_directory("a.db"));
+  if (c->cold) make_cold(in_directory("a.db"));
   must(forbid_rings());
   start_sqlite();
   sqlite3 *db = open_noted("a.db", ANEW, NULL);
@@ -122,7 +116,8 @@ static void test_the_filter_kills(void **state) {
   assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
 }
 
-/* ---- no ring is left ------------------------------------------------------------------------------------------------ */
+/* ---- no ring is left ------------------------------------------------------------------------------------------------
+** */
 
 /* By now there was a batch: with rings there is one. */
 static void must_have_rings(sqlite3 *db) {

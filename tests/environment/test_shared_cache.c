@@ -1,8 +1,8 @@
 /*
 ** test_shared_cache.c - connections that share one page cache (sqlite3_enable_shared_cache, cache=shared).
 **
-** All of them use one sqlite3_file, in turn, from whatever thread has something to do. First step by step, where every code is
-** known; then two threads at once, where the rows that are there in the end are.
+** All of them use one sqlite3_file, in turn, from whatever thread has something to do. First step by step, where every
+** code is known; then two threads at once, where the rows that are there in the end are.
 */
 #include "support.h"
 
@@ -50,7 +50,8 @@ typedef struct worker {
   const char *failure;
 } worker;
 
-/* Locked by the other one (SQLITE_LOCKED_SHAREDCACHE), or by a connection with a cache of its own (SQLITE_BUSY): again, a little later. */
+/* Locked by the other one (SQLITE_LOCKED_SHAREDCACHE), or by a connection with a cache of its own (SQLITE_BUSY): again,
+** a little later. */
 static bool until_done(worker *w, const char *sql) {
   for (;;) {
     const int rc = sqlite3_exec(w->db, sql, NULL, NULL, NULL) & 0xff;
@@ -64,7 +65,8 @@ static bool until_done(worker *w, const char *sql) {
   }
 }
 
-/* As if it were one statement, so that it can be tried anew as a whole. What is written depends on the numbers alone. */
+/* As if it were one statement, so that it can be tried anew as a whole. What is written depends on the numbers alone.
+** */
 static void *work_of_one(void *arg) {
   worker *w = arg;
   char sql[500];

@@ -1,5 +1,8 @@
-# fetch.sh - the amalgamation inside npm's better-sqlite3 package, for scripts that need an SQLite newer than the system's. Sourced. Ends the
-# script with 77 where it cannot be had. Sets cache (a directory for what is built of it), source (sqlite3.c and .h) and version.
+# shellcheck shell=bash
+# fetch.sh - the amalgamation inside npm's better-sqlite3 package, for scripts that need an SQLite newer than the
+# system's. Sourced. Ends the
+# script with 77 where it cannot be had. Sets cache (a directory for what is built of it), source (sqlite3.c and .h) and
+# version.
 
 skip() {
   echo "$1"
