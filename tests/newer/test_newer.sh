@@ -4,26 +4,8 @@
 # more than SQL, the kill tests and the crash points. (Node itself with better-sqlite3: tests/demo/test_example_node.sh.)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-mkdir -p "${BUILD:-$here/../../build}/newer"
-cache=$(cd "${BUILD:-$here/../../build}/newer" && pwd)
-source=$cache/package/deps/sqlite3
-
-skip() {
-  echo "$1"
-  exit 77
-}
-
-if [[ ! -e $source/sqlite3.c ]]; then
-  command -v npm >/dev/null || skip "npm is not installed: no newer SQLite to test with"
-  work=$(mktemp -d "$cache/fetch.XXXXXX")
-  trap 'rm -rf "$work"' EXIT
-  (cd "$work" && npm pack --silent better-sqlite3) >"$cache/npm.log" 2>&1 ||
-    skip "npm's registry cannot be reached: $(tail -n 1 "$cache/npm.log")"
-  tar -xzf "$work"/better-sqlite3-*.tgz -C "$work" package/deps/sqlite3 package/package.json
-  # As a whole or not at all: another run may be here at the same time.
-  mv -T "$work/package" "$cache/package" 2>/dev/null || [[ -e $source/sqlite3.c ]]
-fi
-version=$(sed -n 's/^#define SQLITE_VERSION  *"\(.*\)"/\1/p' "$source/sqlite3.h")
+# shellcheck source=tests/newer/fetch.sh
+. "$here/fetch.sh"
 
 # -O1 and not more: it takes a while as it is.
 shell=$cache/shell-$version
