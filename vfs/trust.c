@@ -80,6 +80,7 @@ static bool is_of_sqlite(sqlite3_syscall_ptr call) {
 }
 
 bool uringvfs__is_original_call(const char *name, sqlite3_syscall_ptr call) {
+  if (uringvfs__trust_any_parent) return true; /* tests that record calls or let them fail */
   for (unsigned i = 0; i < SYSTEM_CALLS; i++) {
     const system_call *c = &system_calls[i];
     if (strcmp(c->name, name) == 0)

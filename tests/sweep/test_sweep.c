@@ -347,6 +347,7 @@ static const plan plans[] = {
 
 typedef struct sums {
   int cases, injected, failed_statements, failures;
+  int by_kind[INJECT_KIND_COUNT];
 } sums;
 
 static int next_nth(int nth) {
@@ -367,6 +368,7 @@ static void sweep(sweep_case c, bool survived, sums *s) {
     }
     s->cases++;
     s->injected += result->injected;
+    s->by_kind[c.kind] += result->injected;
     s->failed_statements += result->failed_statements;
     s->failures += !fine;
     if (result->injected == 0 || s->failures > 20) break;
@@ -422,6 +424,9 @@ static void sweep_one(const char *name, const char *vfs, const char *backend) {
   report(name, &s);
   assert_int_equal(s.failures, 0);
   assert_true(s.injected > 300 && s.failed_statements > 100);
+  /* rings are really used where they are asked for */
+  for (int kind = INJECT_RING_READ; kind < INJECT_KIND_COUNT; kind++)
+    if (strcmp(backend, "uring") == 0) assert_true(s.by_kind[kind] > 0);
 }
 
 static void test_default(void **state) {
