@@ -4,6 +4,7 @@
 #include "support_script.h"
 
 #include <ftw.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -128,9 +129,9 @@ static void say_one_row(sqlite3 *db) {
   fprintf(said_to, "-- step %d, finalize %d\n", stepped, sqlite3_finalize(s));
 }
 
-static void run_line(const char *line, sqlite3 **db, const char *vfs) {
+static void run_line(const char *line, sqlite3 **db, const char *vfs, const char *database) {
   if (*db == NULL) {
-    int rc = sqlite3_open_v2("main.db", db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs);
+    int rc = sqlite3_open_v2(database, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs);
     fprintf(said_to, "-- open %d\n", rc);
     if (rc == SQLITE_OK) sqlite3_extended_result_codes(*db, 1);
   }
@@ -150,15 +151,15 @@ static void run_line(const char *line, sqlite3 **db, const char *vfs) {
   }
 }
 
-void script_run(const script *s, const char *vfs, FILE *to) {
+void script_run(const script *s, const char *vfs, const char *database, FILE *to) {
   sqlite3 *first = NULL, *second = NULL;
   said_to = to;
   char *lines = strdup(s->lines), *rest = NULL;
   for (char *line = strtok_r(lines, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
     if (strncmp(line, "2: ", 3) == 0)
-      run_line(line + 3, &second, vfs);
+      run_line(line + 3, &second, vfs, database);
     else
-      run_line(line, &first, vfs);
+      run_line(line, &first, vfs, database);
   }
   fprintf(to, "-- close %d %d\n", sqlite3_close(second), sqlite3_close(first));
   free(lines);
@@ -191,6 +192,9 @@ int in_child(const char *directory, void (*body)(void *arg), void *arg) {
     exit(1);
   }
   if (child == 0) {
+    /* cmocka's handlers would go on with the next test, in the child. */
+    static const int signals[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL};
+    for (unsigned i = 0; i < sizeof signals / sizeof signals[0]; i++) signal(signals[i], SIG_DFL);
     if (chdir(directory) != 0) _exit(99);
     body(arg);
     exit(0);

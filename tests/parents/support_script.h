@@ -18,8 +18,8 @@ typedef struct script {
 extern const script scripts[];
 extern const unsigned script_count;
 
-/* Runs it on files in the working directory. What came of each statement is written to `to`. */
-void script_run(const script *s, const char *vfs, FILE *to);
+/* Runs it on this database. What came of each statement is written to `to`. */
+void script_run(const script *s, const char *vfs, const char *database, FILE *to);
 
 /* A directory to work in, below TMPDIR; removed by remove_tree(). */
 void make_directory(char *path, size_t size);

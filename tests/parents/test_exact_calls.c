@@ -32,7 +32,7 @@ static void body(void *arg) {
   if (record == NULL || shim_register(&r->setup, true) != SQLITE_OK) exit(98);
   shim_record(record);
   if (r->through_uring && uringvfs_register(0) != SQLITE_OK) exit(97);
-  script_run(r->script, r->through_uring ? "uring" : r->setup.name, record);
+  script_run(r->script, r->through_uring ? "uring" : r->setup.name, "main.db", record);
   shim_record(NULL);
   fclose(record);
 }
