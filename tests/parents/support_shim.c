@@ -243,8 +243,8 @@ static const sqlite3_io_methods all_methods = {
   X(xLock)                                                                                                             \
   X(xUnlock)                                                                                                           \
   X(xCheckReservedLock)                                                                                                \
-  X(xFileControl) X(xSectorSize) X(xDeviceCharacteristics) X(xShmMap) X(xShmLock) X(xShmBarrier) X(xShmUnmap)          \
-      X(xFetch) X(xUnfetch)
+  X(xFileControl)                                                                                                      \
+  X(xSectorSize) X(xDeviceCharacteristics) X(xShmMap) X(xShmLock) X(xShmBarrier) X(xShmUnmap) X(xFetch) X(xUnfetch)
 #define TEXT(method) #method,
 const char *const shim_file_methods[] = {FILE_METHODS(TEXT) NULL};
 
@@ -381,8 +381,7 @@ static const char *shim_next_call(sqlite3_vfs *vfs, const char *name) {
   X(xDlSym)                                                                                                            \
   X(xDlClose)                                                                                                          \
   X(xRandomness)                                                                                                       \
-  X(xSleep) X(xCurrentTime) X(xGetLastError) X(xCurrentTimeInt64) X(xSetSystemCall) X(xGetSystemCall)                  \
-      X(xNextSystemCall)
+  X(xSleep) X(xCurrentTime) X(xGetLastError) X(xCurrentTimeInt64) X(xSetSystemCall) X(xGetSystemCall) X(xNextSystemCall)
 const char *const shim_vfs_methods[] = {VFS_METHODS(TEXT) NULL};
 
 int shim_register(const shim_setup *how, bool make_default) {
