@@ -13,6 +13,7 @@ typedef struct shim_file {
   sqlite3_io_methods methods;
   char name[64];
   int kind; /* SQLITE_OPEN_MAIN_DB, _WAL, _MAIN_JOURNAL, or 0 */
+  bool no_io;
 } shim_file;
 
 static sqlite3_vfs shim_vfs, *below;
@@ -20,7 +21,10 @@ static shim_setup setup;
 static FILE *record;
 static int writes;
 
+int (*shim_on_control)(const char *file, int op, void *arg);
+
 #define REAL(f)   (((shim_file *)(f))->real)
+#define NO_IO(f)  ((shim_file *)(f))->no_io
 #define NAME(f)   (((shim_file *)(f))->name)
 #define CALL(f)   REAL(f)->pMethods
 #define LL(x)     ((long long)(x))
@@ -71,6 +75,7 @@ static int read_part(sqlite3_file *f, unsigned char *data, int n, sqlite3_int64 
 }
 
 static int stored_read(sqlite3_file *f, void *data, int n, sqlite3_int64 offset) {
+  if (NO_IO(f)) return SQLITE_IOERR_READ;
   const int kind = ((shim_file *)f)->kind;
   if (setup.store == SHIM_PAGES && kind == SQLITE_OPEN_MAIN_DB && (n != SHIM_PAGE_BYTES || offset % SHIM_PAGE_BYTES))
     return read_part(f, data, n, offset);
@@ -86,6 +91,7 @@ static int stored_read(sqlite3_file *f, void *data, int n, sqlite3_int64 offset)
 }
 
 static int stored_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 offset) {
+  if (NO_IO(f)) return SQLITE_IOERR_WRITE;
   const bool all = setup.store == SHIM_BYTES, page = setup.store == SHIM_PAGES && n == SHIM_PAGE_BYTES;
   if (((shim_file *)f)->kind == 0 || (!all && !page)) return CALL(f)->xWrite(REAL(f), data, n, offset);
   unsigned char *changed = malloc((size_t)n);
@@ -122,18 +128,18 @@ static int shim_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 of
 }
 
 static int shim_truncate(sqlite3_file *f, sqlite3_int64 size) {
-  int rc = CALL(f)->xTruncate(REAL(f), size);
+  int rc = NO_IO(f) ? SQLITE_IOERR_TRUNCATE : CALL(f)->xTruncate(REAL(f), size);
   NOTE("%s xTruncate %lld = %d\n", NAME(f), LL(size), rc);
   return rc;
 }
 
 static int shim_sync(sqlite3_file *f, int flags) {
   NOTE("%s xSync %x\n", NAME(f), (unsigned)flags);
-  return SQLITE_OK;
+  return NO_IO(f) ? SQLITE_IOERR_FSYNC : SQLITE_OK;
 }
 
 static int shim_size(sqlite3_file *f, sqlite3_int64 *size) {
-  int rc = CALL(f)->xFileSize(REAL(f), size);
+  int rc = NO_IO(f) ? SQLITE_IOERR_FSTAT : CALL(f)->xFileSize(REAL(f), size);
   NOTE("%s xFileSize = %d %lld\n", NAME(f), rc, LL(*size));
   return rc;
 }
@@ -162,7 +168,10 @@ static int shim_control(sqlite3_file *f, int op, void *arg) {
   NOTE("%s xFileControl %d %s %s", NAME(f), op, name, value != NULL ? value : "(none)");
   if (op == SQLITE_FCNTL_SIZE_HINT || op == SQLITE_FCNTL_MMAP_SIZE) NOTE(" %lld", LL(*(sqlite3_int64 *)arg));
   if (op == SQLITE_FCNTL_CHUNK_SIZE || op == SQLITE_FCNTL_PERSIST_WAL) NOTE(" %d", *(int *)arg);
-  int rc = CALL(f)->xFileControl(REAL(f), op, arg);
+  int rc = shim_on_control != NULL ? shim_on_control(NAME(f), op, arg) : SHIM_GOES_ON;
+  if (op == SHIM_NULL_IO && setup.has_null_io) rc = SQLITE_OK;
+  if (op == SHIM_NULL_IO && rc == SQLITE_OK) NO_IO(f) = true;
+  if (rc == SHIM_GOES_ON) rc = CALL(f)->xFileControl(REAL(f), op, arg);
   NOTE(" = %d\n", rc);
   return rc;
 }

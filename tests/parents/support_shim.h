@@ -29,6 +29,7 @@ typedef struct shim_setup {
   int file_version;    /* of sqlite3_io_methods, 0: 3, or 2 where a mapping would show other bytes */
   int fail_nth_write;  /* xWrite of a database, its WAL or journal; 0: none                   */
   int fail_rc;
+  bool has_null_io; /* SQLITE_FCNTL_NULL_IO, which came with SQLite 3.48: all I/O of the file fails from then on */
 } shim_setup;
 
 /* Names of the methods that may be missing, NULL behind the last. */
@@ -37,5 +38,9 @@ extern const char *const shim_vfs_methods[], *const shim_file_methods[];
 int shim_register(const shim_setup *setup, bool make_default);
 /* Every call from here on is a line of text: file, method, arguments, a hash of what is written, what is returned. NULL: no more. */
 void shim_record(FILE *to);
+
+/* Asked at each xFileControl: what it returns, or SHIM_GOES_ON. NULL: nobody is asked. */
+enum { SHIM_GOES_ON = -1, SHIM_NULL_IO = 43 };
+extern int (*shim_on_control)(const char *file, int op, void *arg);
 
 #endif
