@@ -130,14 +130,26 @@ static int database_pragma(uringvfs_file *f, char **args) {
   return rc != SQLITE_NOTFOUND ? rc : parent_control(f, SQLITE_FCNTL_PRAGMA, args);
 }
 
-/* From here on every call is the parent's. */
+/*
+** The parent closes the descriptor, and its number may be another file's a moment later: so from before that on every call is the
+** parent's. What SQLite has written before must not fail.
+*/
 static int null_io(uringvfs_file *f, void *arg) {
-  int rc = parent_control(f, SQLITE_FCNTL_NULL_IO, arg);
+  const int fd = f->io.fd;
+  const bool plain = f->plain;
+  int rc = role_of(f) == URINGVFS_WAL ? uringvfs__wal_flush(f) : SQLITE_OK;
   if (rc != SQLITE_OK) return rc;
-  if (f->role == URINGVFS_WAL) uringvfs__wal_tenure_ends(f);
+  if (f->role == URINGVFS_WAL) uringvfs__unlink_wal(f);
   if (f->role == URINGVFS_DATABASE) uringvfs__readahead_close(f);
   f->plain = true;
   f->io.fd = -1;
+  rc = parent_control(f, SQLITE_FCNTL_NULL_IO, arg);
+  if (rc == SQLITE_OK) {
+    if (f->role == URINGVFS_DATABASE) uringvfs__shared_forget(f);
+    return rc;
+  }
+  f->plain = plain;
+  f->io.fd = fd;
   return rc;
 }
 
@@ -161,7 +173,12 @@ static int file_control(sqlite3_file *file, int op, void *arg) {
     if (rc != SQLITE_OK) return rc;
     break;
   case SQLITE_FCNTL_COMMIT_PHASETWO:
-    if (f->role == URINGVFS_DATABASE) uringvfs__tenure_event(f, URINGVFS_EVENT_COMMITTED, 0);
+    if (f->role != URINGVFS_DATABASE) break;
+    /* Of SQLite's commits nothing is pending by now. A program may send this at any time; and a shim that encrypts
+    ** the headers of frames may have made a commit frame look like another. */
+    if (f->wal != NULL) rc = uringvfs__wal_flush(f->wal);
+    uringvfs__tenure_event(f, URINGVFS_EVENT_COMMITTED, 0);
+    if (rc != SQLITE_OK) return rc;
     break;
   case SQLITE_FCNTL_ROLLBACK_ATOMIC_WRITE:
     if (f->role == URINGVFS_DATABASE) uringvfs__readahead_drop(f); /* it may hold what is about to be undone */
