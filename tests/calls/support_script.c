@@ -169,7 +169,7 @@ void script_run(const script *s, const char *vfs, const char *database, FILE *to
 
 void make_directory(char *path, size_t size) {
   const char *base = getenv("TMPDIR");
-  snprintf(path, size, "%s/uringvfs-parents-XXXXXX", base != NULL && *base != 0 ? base : "/tmp");
+  snprintf(path, size, "%s/uringvfs-calls-XXXXXX", base != NULL && *base != 0 ? base : "/tmp");
   if (mkdtemp(path) == NULL) {
     perror(path);
     exit(1);
@@ -217,14 +217,6 @@ char *read_whole(const char *path, size_t *size) {
   text[used] = 0;
   if (size != NULL) *size = used;
   return text;
-}
-
-bool file_holds(const char *path, const char *text) {
-  size_t size = 0;
-  char *all = read_whole(path, &size);
-  const bool found = all != NULL && memmem(all, size, text, strlen(text)) != NULL;
-  free(all);
-  return found;
 }
 
 static const char *next_line(const char *at) {

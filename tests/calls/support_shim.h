@@ -5,8 +5,8 @@
 ** its own and always the same, so two runs of one script make the same calls with the same bytes, and their records can be
 ** compared as text. It syncs nothing: what is told of a sync is that it was asked for. One of it in a process; one thread.
 */
-#ifndef TESTS_PARENTS_SUPPORT_SHIM_H
-#define TESTS_PARENTS_SUPPORT_SHIM_H
+#ifndef TESTS_CALLS_SUPPORT_SHIM_H
+#define TESTS_CALLS_SUPPORT_SHIM_H
 
 #include <stdbool.h>
 #include <stdio.h>

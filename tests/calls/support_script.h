@@ -1,8 +1,8 @@
 /*
 ** support_script.h - SQL scripts, each run in a process of its own over a VFS of support_shim.h.
 */
-#ifndef TESTS_PARENTS_SUPPORT_SCRIPT_H
-#define TESTS_PARENTS_SUPPORT_SCRIPT_H
+#ifndef TESTS_CALLS_SUPPORT_SCRIPT_H
+#define TESTS_CALLS_SUPPORT_SCRIPT_H
 
 #include "support_shim.h"
 
@@ -28,8 +28,6 @@ void remove_tree(const char *path);
 int in_child(const char *directory, void (*body)(void *arg), void *arg);
 /* The whole file, malloc'd, with a 0 behind it; NULL: it is not there. */
 char *read_whole(const char *path, size_t *size);
-/* Is this text in the file? */
-bool file_holds(const char *path, const char *text);
 /* Do both texts say the same? Prints the first difference, with what comes before it. */
 bool same_text(const char *what, const char *expected, const char *got);
 
