@@ -1,18 +1,16 @@
 #!/usr/bin/env bash
 # The snapshot API, in a program with a newer SQLite (tests/newer): the same calls through the default VFS and through
-# uring, with each backend,
-# give the same codes, rows and files.
+# uring, with each backend, give the same codes, rows and files.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=tests/newer/fetch.sh
-. "$here/../newer/fetch.sh"
+own=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$own/../newer/source.sh"
 [[ -n ${URINGVFS_SO:-} ]] || { echo "URINGVFS_SO is not set"; exit 1; }
 
 # -O1 and not more: it takes a while as it is.
 program=$cache/snapshot-$version
-if [[ ! -x $program || $here/snapshot.c -nt $program ]]; then
+if [[ ! -x $program || $own/snapshot.c -nt $program ]]; then
   "${CC:-cc}" -std=gnu11 -w -O1 -DSQLITE_ENABLE_SNAPSHOT -DSQLITE_THREADSAFE=1 -D_GNU_SOURCE -I"$source" \
-    -o "$program.$$" "$here/snapshot.c" "$source/sqlite3.c" -ldl -lpthread -lm
+    -o "$program.$$" "$own/snapshot.c" "$source/sqlite3.c" -ldl -lpthread -lm
   mv "$program.$$" "$program"
 fi
 

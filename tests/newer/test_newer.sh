@@ -3,17 +3,13 @@
 # better-sqlite3 package, compiled with SQLite's own assertions (SQLITE_DEBUG), runs the conformance scripts that need no
 # more than SQL, the kill tests and the crash points. (Node itself with better-sqlite3: tests/demo/test_example_node.sh.)
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=tests/newer/fetch.sh
-. "$here/fetch.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/source.sh"
 
-# -O1 and not more: it takes a while as it is.
 shell=$cache/shell-$version
+# -O1 and not more: it takes a while as it is.
 if [[ ! -x $shell || $here/shell.c -nt $shell ]]; then
-  options=(-DSQLITE_DEBUG -DSQLITE_ENABLE_API_ARMOR -DSQLITE_USE_URI=1 -DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_RTREE
-    -DSQLITE_ENABLE_DBSTAT_VTAB -DSQLITE_SECURE_DELETE -DSQLITE_THREADSAFE=1 -D_GNU_SOURCE)
-  "${CC:-cc}" -std=gnu11 -w -O1 "${options[@]}" -I"$source" -o "$shell.$$" "$here/shell.c" "$source/sqlite3.c" -ldl -lpthread -lm
-  mv "$shell.$$" "$shell"
+  compile shell -O1 -DSQLITE_DEBUG -DSQLITE_ENABLE_API_ARMOR -DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_RTREE -DSQLITE_ENABLE_DBSTAT_VTAB \
+    -DSQLITE_SECURE_DELETE
 fi
 
 export SQLITE3=$shell STRIDE=${STRIDE:-9} ROUNDS=${ROUNDS:-3} POINTS=${POINTS:-3}
