@@ -1,17 +1,21 @@
 /*
 ** test_fork_combinations.c - what is promised about forks, in every combination.
 **
-** A parent in WAL or rollback mode, with and without mmap, with a statement in the middle of its rows or none, with another thread or none, starts a
-** child: by fork, by vfork and exec, by posix_spawn, by system(). The child opens a connection of its own, reads in a transaction and
-** holds it while another process, through the default VFS, tries to write and to checkpoint:
+** A parent in WAL or rollback mode, with and without mmap, with a statement in the middle of its rows or none, with
+** another thread or none, starts a child: by fork, by vfork and exec, by posix_spawn, by system(). The child opens a
+** connection of its own, reads in a transaction and holds it while another process, through the default VFS, tries to
+** write and to checkpoint:
 **
 ** - in WAL mode that commits, its checkpoint leaves the child's snapshot alone, and the child still sees that;
-** - in rollback mode that is BUSY, since the child has a lock. And the child, when it writes, is a writer to everybody.
+** - in rollback mode that is BUSY, since the child has a lock. And the child, when it writes, is a writer to
+**   everybody.
 **
-** A child by fork then touches what it has inherited: every call that reaches the VFS is SQLITE_IOERR, what needs no I/O may go on, and
-** nothing crashes or changes a byte. The parent is undisturbed afterwards: its statement has all its rows, its locks are there, it writes.
+** A child by fork then touches what it has inherited: every call that reaches the VFS is SQLITE_IOERR, what needs no
+** I/O may go on, and nothing crashes or changes a byte. The parent is undisturbed afterwards: its statement has all
+** its rows, its locks are there, it writes.
 **
-** A child that was executed is just another process; it is in the table because it must see the parent's locks, and take none of them along.
+** A child that was executed is just another process; it is in the table because it must see the parent's locks, and
+** take none of them along.
 */
 #include "cases.h"
 #include <spawn.h>

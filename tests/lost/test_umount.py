@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """After sqlite3_close nothing of a file is left: its file system can be unmounted at once, each time.
 
-Other threads keep rings busy meanwhile. What a ring has opened itself, or a request that is not quite done, keeps a file system busy for
-some milliseconds, which one umount sees and the next does not: so there are many rounds.
+Other threads keep rings busy meanwhile. What a ring has opened itself, or a request that is not quite done, keeps a
+file system busy for some milliseconds, which one umount sees and the next does not: so there are many rounds.
 
-`test_umount.py --ends` measures something that is not promised: how long umount says EBUSY after a process has ended, or become
-another program, with its database open.
+`test_umount.py --ends` measures something that is not promised: how long umount says EBUSY after a process has ended,
+or become another program, with its database open.
 """
 import ctypes
 import errno
@@ -51,7 +51,8 @@ def work(path, parameters, number):
     """A commit of many pages, and reads of what is not in the cache."""
     db = mounted.connect(path, parameters)
     db.script("PRAGMA journal_mode=%s; PRAGMA cache_size=10" % ("wal", "delete")[number % 2])
-    db.script("CREATE TABLE IF NOT EXISTS t(a INTEGER PRIMARY KEY, b); INSERT OR REPLACE INTO t VALUES(1, randomblob(500000))")
+    db.script("CREATE TABLE IF NOT EXISTS t(a INTEGER PRIMARY KEY, b);"
+              "INSERT OR REPLACE INTO t VALUES(1, randomblob(500000))")
     db.query("SELECT length(b), substr(b, 400000, 1) FROM t")
     if number % 4 > 1:
         db.script("BEGIN; UPDATE t SET b=randomblob(500000)")  # sqlite3_close rolls it back
@@ -63,7 +64,8 @@ def rounds(where, device, parameters):
     stop, disk = threading.Event(), where + "/disk"
     os.makedirs(where + "/others", exist_ok=True)
     mounted.sh("rm -f %s/others/*" % where)
-    others = [threading.Thread(target=keep_rings_busy, args=("%s/others/%d.db" % (where, i), parameters, stop)) for i in range(2)]
+    others = [threading.Thread(target=keep_rings_busy, args=("%s/others/%d.db" % (where, i), parameters, stop))
+              for i in range(2)]
     for thread in others:
         thread.start()
     busy = 0
@@ -105,8 +107,11 @@ def ends(where, device):
             times = []
             for _ in range(count):
                 mount(device, disk)
-                child = subprocess.Popen([sys.executable, "-B", sys.argv[0], "end", parameters, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-                child.stdout.readline()
+                mounted.sh("rm -f %s/x.db*" % disk)  # each leaves its WAL behind
+                child = subprocess.Popen([sys.executable, "-B", sys.argv[0], "end", parameters, how],
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                if child.stdout.readline() != b"ready\n":
+                    raise SystemExit("the database could not be used")
                 if how == "exec":
                     child.stdout.readline()
                 elif how == "kill -9":
@@ -121,7 +126,8 @@ def ends(where, device):
                     times.append(time.monotonic() - start)
                 child.communicate(b"\n")
             print("%-33s %-8s busy %2d of %d, for %.1f to %.1f ms" % (
-                parameters, how, len(times), count, 1000 * min(times, default=0), 1000 * max(times, default=0)), flush=True)
+                parameters, how, len(times), count, 1000 * min(times, default=0),
+                1000 * max(times, default=0)), flush=True)
 
 
 def main(where, ask_ends):
