@@ -81,6 +81,8 @@ static void identify(uringvfs_descriptor *d, int fd) {
 int uringvfs__descriptor_open(const char *name, sqlite3_file *file, int flags, int *out_flags, uringvfs_descriptor *d) {
   sqlite3_vfs *parent = uringvfs__parent_vfs;
   *d = (uringvfs_descriptor){.fd = -1};
+  if (name == NULL || !(flags & (SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL))) /* no ring is wanted for it */
+    return parent->xOpen(parent, name, file, flags, out_flags);
   seen.name = name;
   seen.opened = seen.asked = -1;
   const int rc = parent->xOpen(parent, name, file, flags, out_flags);

@@ -16,25 +16,26 @@ static uringvfs_role role_of(const uringvfs_file *f) { return f->plain ? URINGVF
 
 /* ---- closing ---- */
 
-static void close_wal(uringvfs_file *f) {
-  uringvfs_file *database = f->database;
-  if (database != NULL) uringvfs__tenure_event(database, URINGVFS_EVENT_WAL, 0);
-  uringvfs__wal_tenure_ends(f);
-  if (database != NULL) database->wal = NULL;
-  f->database = NULL;
+/* Also if a database file's WAL is opened a second time, which SQLite never does: the first one holds nothing back any more. */
+void uringvfs__unlink_wal(uringvfs_file *wal) {
+  uringvfs_file *database = wal->database;
+  if (database == NULL) return;
+  uringvfs__tenure_event(database, URINGVFS_EVENT_WAL, 0);
+  uringvfs__wal_tenure_ends(wal);
+  database->wal = NULL;
+  wal->database = NULL;
 }
 
 static void close_database(uringvfs_file *f) {
+  if (f->wal != NULL) uringvfs__unlink_wal(f->wal);
   uringvfs__tenure_event(f, URINGVFS_EVENT_CLOSE, 0);
-  if (f->wal != NULL) f->wal->database = NULL;
-  f->wal = NULL;
   uringvfs__readahead_close(f);
   uringvfs__shared_leave(f);
 }
 
 static int file_close(sqlite3_file *file) {
   uringvfs_file *f = file_of(file);
-  if (f->role == URINGVFS_WAL) close_wal(f);
+  if (f->role == URINGVFS_WAL) uringvfs__unlink_wal(f);
   if (f->role == URINGVFS_DATABASE) close_database(f);
   int rc = uringvfs__is_closed(f) ? SQLITE_OK : PARENT(f, xClose)(f->parent);
   f->base.pMethods = NULL;
@@ -129,14 +130,26 @@ static int database_pragma(uringvfs_file *f, char **args) {
   return rc != SQLITE_NOTFOUND ? rc : parent_control(f, SQLITE_FCNTL_PRAGMA, args);
 }
 
-/* From here on every call is the parent's. */
+/*
+** The parent closes the descriptor, and its number may be another file's a moment later: so from before that on every call is the
+** parent's. What SQLite has written before must not fail.
+*/
 static int null_io(uringvfs_file *f, void *arg) {
-  int rc = parent_control(f, SQLITE_FCNTL_NULL_IO, arg);
+  const int fd = f->io.fd;
+  const bool plain = f->plain;
+  int rc = role_of(f) == URINGVFS_WAL ? uringvfs__wal_flush(f) : SQLITE_OK;
   if (rc != SQLITE_OK) return rc;
-  if (f->role == URINGVFS_WAL) uringvfs__wal_tenure_ends(f);
+  if (f->role == URINGVFS_WAL) uringvfs__unlink_wal(f);
   if (f->role == URINGVFS_DATABASE) uringvfs__readahead_close(f);
   f->plain = true;
   f->io.fd = -1;
+  rc = parent_control(f, SQLITE_FCNTL_NULL_IO, arg);
+  if (rc == SQLITE_OK) {
+    if (f->role == URINGVFS_DATABASE) uringvfs__shared_forget(f);
+    return rc;
+  }
+  f->plain = plain;
+  f->io.fd = fd;
   return rc;
 }
 
@@ -160,7 +173,12 @@ static int file_control(sqlite3_file *file, int op, void *arg) {
     if (rc != SQLITE_OK) return rc;
     break;
   case SQLITE_FCNTL_COMMIT_PHASETWO:
-    if (f->role == URINGVFS_DATABASE) uringvfs__tenure_event(f, URINGVFS_EVENT_COMMITTED, 0);
+    if (f->role != URINGVFS_DATABASE) break;
+    /* Of SQLite's commits nothing is pending by now. A program may send this at any time; and a shim that encrypts
+    ** the headers of frames may have made a commit frame look like another. */
+    if (f->wal != NULL) rc = uringvfs__wal_flush(f->wal);
+    uringvfs__tenure_event(f, URINGVFS_EVENT_COMMITTED, 0);
+    if (rc != SQLITE_OK) return rc;
     break;
   case SQLITE_FCNTL_ROLLBACK_ATOMIC_WRITE:
     if (f->role == URINGVFS_DATABASE) uringvfs__readahead_drop(f); /* it may hold what is about to be undone */

@@ -66,6 +66,7 @@ int uringvfs__shm_map(sqlite3_file *file, int region, int size, int extend, void
   if (rc != SQLITE_OK) return rc;
   rc = PARENT(f, xShmMap)(f->parent, region, size, extend, memory);
   /* One that may only be read comes with SQLITE_READONLY (os_unix.c, unixShmMap). */
+  if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_READONLY) return rc;
   if (*memory == NULL || f->role != URINGVFS_DATABASE) return rc;
   void *plain = (void *)(uintptr_t)*memory;
   if (uringvfs__fork_is_inherited_memory(plain)) return uringvfs__fork_refuse(f, SQLITE_IOERR_SHMMAP);

@@ -72,6 +72,7 @@ static void link_wal(uringvfs_file *f) {
   f->role = URINGVFS_WAL;
   f->database = f->plain ? NULL : uringvfs__database_of_wal(f->name);
   if (f->database == NULL) return;
+  if (f->database->wal != NULL) uringvfs__unlink_wal(f->database->wal);
   f->database->wal = f;
   uringvfs__tenure_event(f->database, URINGVFS_EVENT_WAL, 1);
 }
@@ -79,6 +80,7 @@ static void link_wal(uringvfs_file *f) {
 static int fail_open(uringvfs_file *f, int rc) {
   if (f->parent->pMethods != NULL) f->parent->pMethods->xClose(f->parent);
   f->base.pMethods = NULL;
+  if (f->role == URINGVFS_DATABASE) uringvfs__shared_trim();
   return rc;
 }
 

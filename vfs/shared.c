@@ -58,12 +58,17 @@ static uringvfs_shared *create(const uringvfs_file *f) {
   return s;
 }
 
+/* Nobody finds it any more. */
+static void leave_table(uringvfs_shared *s) {
+  if (!s->identified) return;
+  uringvfs_shared **link = bucket_of(s->dev, s->ino);
+  while (*link != s) link = &(*link)->next;
+  *link = s->next;
+  s->identified = false;
+}
+
 static void destroy(uringvfs_shared *s) {
-  if (s->identified) {
-    uringvfs_shared **link = bucket_of(s->dev, s->ino);
-    while (*link != s) link = &(*link)->next;
-    *link = s->next;
-  }
+  leave_table(s);
   for (int i = 0; i < URINGVFS_REGION_LEVELS; i++) free(atomic_load_explicit(&s->regions[i], memory_order_relaxed));
   free(s);
 }
@@ -91,10 +96,22 @@ void uringvfs__shared_leave(uringvfs_file *f) {
   if (f->next != NULL) f->next->link = f->link;
   if (--f->shared->connections == 0) destroy(f->shared);
   f->shared = NULL;
-  const bool last = list == NULL;
+  pthread_mutex_unlock(&mutex);
+  uringvfs__shared_trim();
+}
+
+void uringvfs__shared_trim(void) {
+  pthread_mutex_lock(&mutex);
+  const bool nobody = list == NULL;
   pthread_mutex_unlock(&mutex);
   /* One that opens a database meanwhile makes itself a new ring when it needs one. */
-  if (last) rt_pool_trim(uringvfs__pool);
+  if (nobody) rt_pool_trim(uringvfs__pool);
+}
+
+void uringvfs__shared_forget(uringvfs_file *f) {
+  pthread_mutex_lock(&mutex);
+  leave_table(f->shared);
+  pthread_mutex_unlock(&mutex);
 }
 
 /* ---- the wal-index ---- */

@@ -1,48 +1,46 @@
 /*
 ** tenure.c - what a connection may believe, hold back and hand out.
 **
-** That follows from what it holds: the lock on the database file, a read mark and the write lock of the WAL. Every event of SQLite's protocol
-** that can change it comes to uringvfs__tenure_event, the only function that moves, and everybody else asks for the state.
+** That follows from what it holds: the lock on the database file, a read mark and the write lock of the WAL. Every
+** event of SQLite's protocol that can change it comes to uringvfs__tenure_event, the only function that moves, and
+** everybody else asks for the state.
 **
-**                     xLock(SHARED)
-**             NONE ------------------> ROLLBACK     reads what no other changes while SHARED is held
-**              |                          |
-**              | WAL opened, wal-index mapped
-**              v                          v
-**             WAL <-------------------> READING     a read mark: neither file changes where this connection looks
-**              ^        read mark         ^
-**              | write lock               | write lock
-**              v                          v
-**            LOCKED <-----------------> WRITING     a read mark and the write lock: frames of a transaction come
-**                       read mark
+**             NONE <--------- SHARED ---------> ROLLBACK
 **
-**             WAL <-------------------> ALONE       EXCLUSIVE on the database file and no read mark: SQLite makes no calls for the
-**                       EXCLUSIVE                   locks of the WAL (wal.c, WAL_EXCLUSIVE_MODE, WAL_HEAPMEMORY_MODE)
+**         - - - the WAL is opened or closed, the wal-index mapped or unmapped - - -
 **
-**             FROZEN: immutable=1, nothing ever changes and nothing is locked
+**      ALONE <-- EXCLUSIVE --> WAL <------- read mark -------> READING
+**                               ^                                 ^
+**                               | write lock                      | write lock
+**                               v                                 v
+**                            LOCKED <----- read mark ---------> WRITING
 **
-** LOCKED is a connection that recovers the wal-index, checkpoints all of the WAL (FULL and more), is about to take a read mark (walRestartLog), or waits for
-** one (BEGIN IMMEDIATE with SETLK_TIMEOUT). It writes no frames.
+**      FROZEN  (immutable=1: nothing ever changes, and nothing is locked)
 **
-**    state      may hold frames back   may hand out what was read ahead   its wal-index is in a change
-**    NONE                                                                
-**    ROLLBACK                          yes
-**    WAL
-**    READING                           yes
-**    LOCKED                                                               yes
-**    WRITING    yes                    yes                                yes
-**    ALONE      yes                    yes                                yes
-**    FROZEN                            yes
+**    state      what the connection is                                 may hold back   may hand out
+**    NONE       without a lock, or without one that can be seen
+**    ROLLBACK   SHARED or more, without a WAL                                           yes
+**    WAL        in WAL mode, between two transactions
+**    READING    a read mark: neither file changes where it looks                        yes
+**    LOCKED     the write lock alone: it writes no frames
+**    WRITING    both: frames of a transaction come                      yes             yes
+**    ALONE      EXCLUSIVE, and no read mark                             yes             yes
+**    FROZEN                                                                             yes
 **
-** Frames that are held back end with WRITING or ALONE, whichever way that is left: commit, rollback, error, interrupt, locking mode,
-** journal mode, close. They were never committed, since the write that completes a commit frame holds nothing back. In ALONE a
-** transaction's end is heard of only if it commits (SQLITE_FCNTL_COMMIT_PHASETWO). Frames of one that was rolled back may stay until ALONE
-** ends; nobody else can write where they belong before that.
+** LOCKED recovers the wal-index, checkpoints all of the WAL (FULL and more), is about to take another read mark
+** (walRestartLog), or has the write lock before its first one (BEGIN IMMEDIATE with SETLK_TIMEOUT).
 **
-** What was read ahead ends with each change of state but those between READING and WRITING, through which the read mark is held.
+** In ALONE SQLite makes no calls for the locks of the WAL (wal.c, WAL_EXCLUSIVE_MODE and WAL_HEAPMEMORY_MODE), so a
+** transaction's end is heard of only if it commits (SQLITE_FCNTL_COMMIT_PHASETWO). Frames of one that was rolled back
+** may stay until ALONE ends; nobody else can write where they belong before that.
 **
-** Events that take something away come before the parent is called, those that give something after it has agreed. One connection
-** at a time, as SQLite serializes its files.
+** What is held back ends with WRITING or ALONE, whichever way that is left: commit, rollback, error, interrupt, locking
+** mode, journal mode, close. It was never committed, since the write that completes a commit frame holds nothing back.
+** What was read ahead ends with each change of state but those between READING and WRITING, through which the read
+** mark is held.
+**
+** Events that take something away come before the parent is called, those that give something after it has agreed. One
+** connection at a time, as SQLite serializes its files.
 */
 #include "internal.h"
 
@@ -66,12 +64,8 @@ static void note(uringvfs_tenure *t, uringvfs_tenure_event event, int value) {
   case URINGVFS_EVENT_WAL: t->wal = value != 0; break;
   case URINGVFS_EVENT_WAL_INDEX: t->wal_index = value != 0; break;
   case URINGVFS_EVENT_COMMITTED: break;
-  case URINGVFS_EVENT_CLOSE: *t = (uringvfs_tenure){.read_mark = -1}; break;
+  case URINGVFS_EVENT_CLOSE: *t = (uringvfs_tenure){.state = t->state, .read_mark = -1}; break;
   }
-}
-
-static bool is_read_mark_held(uringvfs_tenure_state s) {
-  return s == URINGVFS_TENURE_READING || s == URINGVFS_TENURE_WRITING;
 }
 
 /* Whatever is held back or waits to be handed out is allowed to. A mistake here costs commits: better none at all. */
@@ -81,17 +75,29 @@ static void check(const uringvfs_file *f) {
   if (uringvfs__readahead_holds_pages(f) && !uringvfs__may_hand_out(f)) abort();
 }
 
-void uringvfs__tenure_event(uringvfs_file *f, uringvfs_tenure_event event, int value) {
-  uringvfs_tenure *t = &f->tenure;
-  const uringvfs_tenure_state before = t->state;
+/* The read mark is held from one state to the other. */
+static bool is_read_mark_kept(uringvfs_tenure_state before, uringvfs_tenure_state now) {
+  const unsigned held = 1u << URINGVFS_TENURE_READING | 1u << URINGVFS_TENURE_WRITING;
+  return uringvfs__is_one_of(before, held) && uringvfs__is_one_of(now, held);
+}
+
+static void change(uringvfs_file *f, uringvfs_tenure_state to) {
+  const uringvfs_tenure_state before = f->tenure.state;
   const bool held_back = uringvfs__may_hold_back(f), handed_out = uringvfs__may_hand_out(f);
-  note(t, event, value);
-  t->state = state_of(t);
-  const bool changed = t->state != before;
-  if (f->wal != NULL && (changed || event == URINGVFS_EVENT_COMMITTED) && (held_back || uringvfs__may_hold_back(f)))
-    uringvfs__wal_tenure_ends(f->wal);
-  if (changed && (handed_out || uringvfs__may_hand_out(f)) &&
-      !(is_read_mark_held(before) && is_read_mark_held(t->state)))
-    uringvfs__readahead_tenure_changed(f);
+  f->tenure.state = to;
+  if (f->wal != NULL && (held_back || uringvfs__may_hold_back(f))) uringvfs__wal_tenure_ends(f->wal);
+  if (!is_read_mark_kept(before, to)) {
+    if (handed_out) uringvfs__readahead_tenure_ends(f);
+    if (uringvfs__may_hand_out(f)) uringvfs__readahead_tenure_begins(f);
+  }
   check(f);
+}
+
+void uringvfs__tenure_event(uringvfs_file *f, uringvfs_tenure_event event, int value) {
+  note(&f->tenure, event, value);
+  const uringvfs_tenure_state to = state_of(&f->tenure);
+  if (to != f->tenure.state)
+    change(f, to);
+  else if (event == URINGVFS_EVENT_COMMITTED && f->wal != NULL && uringvfs__may_hold_back(f))
+    uringvfs__wal_tenure_ends(f->wal);
 }

@@ -352,12 +352,17 @@ def rings_available(directory):
     if STAND_IN:
         return False
     path = os.path.join(directory, "probe.db")
-    try:  # only who insists on a ring is told whether there is one
-        capi.Connection(uri(path, "uring")).close()
-    except capi.Error as e:
-        print("no rings here (%s): uring_backend=auto stands in for uring" % e)
-        return False
-    return True
+    db = capi.Connection(uri(path, "auto"))
+    db.script("CREATE TABLE probe(a)")
+    try:
+        db.script("PRAGMA uring_backend=uring")  # asks for one
+    except capi.Error:
+        pass
+    stats = json.loads(db.value("PRAGMA uring_stats"))
+    db.close()
+    if stats["ring"] != "available":
+        print("no rings here (%s): uring_backend=auto stands in for uring" % stats["ring"])
+    return stats["ring"] == "available"
 
 
 class Fleet:

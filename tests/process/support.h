@@ -433,13 +433,18 @@ static void support_sqlite(void) {
     fprintf(stderr, "uringvfs_register: %d\n", rc);
     exit(1);
   }
-  /* Only who insists on a ring is told whether there is one. The sysctl and seccomp are the usual reasons for none; the log names them. */
+  /* The sysctl and seccomp are the usual reasons for no rings; the statistics name them when one was asked for. */
   char name[PATH_MAX + 64];
   snprintf(name, sizeof(name), "%s/ring-probe-%d.db", work_dir, (int)getpid());
   sqlite3 *db = NULL;
-  ring_works = true;
-  ring_works = db_open_rc(name, "uring", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db) == SQLITE_OK;
-  if (!ring_works) fprintf(stderr, "no rings here, the synchronous backend is tested: %s\n", log_text);
+  row_value value;
+  if (db_open_rc(name, "uring", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db) == SQLITE_OK) {
+    (void)sql_rc(db, "PRAGMA uring_backend=uring", NULL);
+    if (sql_rc(db, "PRAGMA uring_stats", &value) != SQLITE_OK) value.text[0] = 0;
+    const char *ring = strstr(value.text, "\"ring\"");
+    ring_works = ring != NULL && strncmp(ring + 6 + strspn(ring + 6, ": \""), "available", 9) == 0;
+    if (!ring_works) fprintf(stderr, "no rings here, the synchronous backend is tested: %s\n", value.text);
+  }
   sqlite3_close(db);
   database_remove(name);
 }

@@ -1,8 +1,8 @@
 /*
 ** test_leaks.c - connections opened and closed in a loop leave nothing behind: no descriptor, no ring, no memory.
 **
-** Rings go to a pool of the process, and with the last connection they are gone; nothing else grows with the number of
-** connections. Under valgrind (make check-valgrind) the rounds are fewer.
+** Rings go to a pool of the process until the last database is closed. What is tested is that then none is left, and that
+** nothing else grows with the number of connections. Under valgrind (make check-valgrind) the rounds are fewer.
 */
 #include "support.h"
 #include <malloc.h>
@@ -106,26 +106,29 @@ static void test_no_descriptor_ring_or_memory_leaks(void **state) {
       heap = heap_now;
       continue;
     }
-    if (descriptors_now != descriptors || ring_count() != 0) fd_print();
+    if (descriptors_now != descriptors || ring_count() > 0) fd_print();
     assert_int_equal(descriptors_now, descriptors);
-    assert_int_equal(ring_count(), 0);
+    assert_int_equal(ring_count(), 0); /* the last one to close takes them along */
     assert_int_equal(memory_now, memory);
-    /* One object of 16 bytes leaked per connection would be 2 KiB in each round. */
-    if (heap_now > heap + 1024) fail_msg("the heap grew from %zu to %zu bytes in round %d", heap, heap_now, i);
+    /* One object of 16 bytes leaked per connection would be 2 KiB in each round. The figure moves up and down by as much, with the
+    ** default VFS too, but not in each round. */
+    if (heap_now > heap + (size_t)(i + 1) * 1024)
+      fail_msg("the heap grew from %zu to %zu bytes in round %d", heap, heap_now, i);
   }
   printf("%d rounds of %d connections: %d descriptors, %lld rings ever made, %lld bytes of SQLite, heap %zu\n", rounds,
          2 * CONNECTIONS, descriptors, created, memory, heap);
   if (ring_works) assert_true(created > 0);
 }
 
-/* With nothing open, no file is, and no ring. */
+/* With no database open, no file and no ring is. */
 static void test_nothing_is_open_when_all_is_closed(void **state) {
   (void)state;
   int n = fd_list(fd_now, 4096);
   for (int i = 0; i < n; i++) {
     if (strstr(fd_now[i].target, work_dir) != NULL) fail_msg("fd %d is still open: %s", fd_now[i].fd, fd_now[i].target);
   }
-  assert_int_equal(ring_count(), 0);
+  for (int i = 0; i < n; i++)
+    if (strstr(fd_now[i].target, "[io_uring]") != NULL) fail_msg("fd %d is a ring", fd_now[i].fd);
 }
 
 int main(void) {
