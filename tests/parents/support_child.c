@@ -200,7 +200,7 @@ const char *db_text(sqlite3 *db, const char *sql) {
     const unsigned char *value = sqlite3_column_text(statement, 0);
     snprintf(text, sizeof text, "%s", value ? (const char *)value : "");
   }
-  rc = sqlite3_finalize(statement);
+  if (rc == SQLITE_OK) rc = sqlite3_finalize(statement);
   if (rc != SQLITE_OK) give_up(__FILE__, __LINE__, "%s: %d %s", sql, rc, sqlite3_errmsg(db));
   return text;
 }
