@@ -146,6 +146,7 @@ static int read_changed(shim_file *f, void *data, int n, sqlite3_int64 at) {
 /* ---- other pieces ---- */
 
 static int write_below(shim_file *f, const void *data, int n, sqlite3_int64 at) {
+  if (f->kind == SQLITE_OPEN_WAL && at + n > f->s->wal_end) f->s->wal_end = at + n;
   return REAL(f, xWrite)(f->real, data, n, at);
 }
 

@@ -37,7 +37,8 @@ typedef struct shim {
   bool syncs_nothing; /* xSync is not passed on: where nobody cuts the power */
   char *log;          /* lines; NULL: none yet */
   size_t log_bytes, log_room;
-  shim_file *wal; /* that is open */
+  shim_file *wal;        /* that is open */
+  sqlite3_int64 wal_end; /* how far this shim has written into WALs */
 } shim;
 
 /* All that the VFS below can do, under this name. */
