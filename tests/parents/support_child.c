@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,7 +27,8 @@ int child_setup(void **state) {
   const char *base = getenv("TMPDIR");
   (void)state;
   snprintf(directory, sizeof directory, "%s/uringvfs-parents.XXXXXX", base && *base ? base : "/tmp");
-  return mkdtemp(directory) != NULL ? chdir(directory) : -1;
+  /* Some children become another user. */
+  return mkdtemp(directory) != NULL && chmod(directory, 0777) == 0 ? chdir(directory) : -1;
 }
 
 void child_empty_directory(void) {
