@@ -146,7 +146,6 @@ static int run_child(char **argv) {
                          .ring = argv[3][2] == '1',
                          .statement = (statement)(argv[3][3] - '0')};
   setenv("CMOCKA_TEST_ABORT", "1", 1);
-  alarm(CASE_SECONDS);
   snprintf(work_dir, sizeof work_dir, "%s", getenv("LOST_DIRECTORY"));
   path = argv[2];
   to_child[0] = atoi(argv[4]);
