@@ -64,7 +64,7 @@ static void closed_is_closed(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(no_ring_for_a_journal, support_reset),
-      cmocka_unit_test_setup(none_for_temporary_files, support_reset),
+      cmocka_unit_test_setup(temporary_files_are_the_parents, support_reset),
       cmocka_unit_test_setup(closed_is_closed, support_reset),
   };
   int rc = cmocka_run_group_tests(tests, support_setup, support_teardown);
