@@ -39,7 +39,8 @@ UNUSED static bool run_case(void (*run)(const void *), const void *arg) {
 
 static void *idle(void *arg) {
   (void)arg;
-  while (pause() != 0) {}
+  while (pause() != 0) {
+  }
   return NULL;
 }
 
