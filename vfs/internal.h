@@ -113,6 +113,8 @@ struct uringvfs_shared {
 int uringvfs__shared_join(uringvfs_file *f);
 /* Before it is closed. With the last connection of the process the idle rings go. */
 void uringvfs__shared_leave(uringvfs_file *f);
+/* Lets the idle rings go if no database is open: when one was made that could not be opened then. */
+void uringvfs__shared_trim(void);
 /* The connection's descriptor is closed, so the inode number may come to mean another file: nobody else joins the object. */
 void uringvfs__shared_forget(uringvfs_file *f);
 /* xShmMap has returned this. False: out of memory. */

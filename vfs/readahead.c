@@ -403,7 +403,7 @@ static void came(uringvfs_file *database, uint32_t pgno, const void *page, int a
 }
 
 static bool is_wanted(const uringvfs_file *database) {
-  return uringvfs__may_hand_out(database) && database->options.readahead > 0;
+  return uringvfs__may_hand_out(database) && uringvfs__can_advise(database) && database->options.readahead > 0;
 }
 
 int uringvfs__readahead_read(uringvfs_file *database, uringvfs_file *file, void *data, int amount,

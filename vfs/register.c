@@ -80,6 +80,7 @@ static void link_wal(uringvfs_file *f) {
 static int fail_open(uringvfs_file *f, int rc) {
   if (f->parent->pMethods != NULL) f->parent->pMethods->xClose(f->parent);
   f->base.pMethods = NULL;
+  if (f->role == URINGVFS_DATABASE) uringvfs__shared_trim();
   return rc;
 }
 
@@ -228,10 +229,7 @@ static void mirror_gaps(const sqlite3_vfs *parent) {
   GAP(xSleep);
   GAP(xCurrentTime);
   GAP(xGetLastError);
-  if (parent->iVersion < 2)
-    uring_vfs.xCurrentTimeInt64 = NULL;
-  else
-    GAP(xCurrentTimeInt64);
+  if (parent->iVersion < 2 || parent->xCurrentTimeInt64 == NULL) uring_vfs.xCurrentTimeInt64 = NULL;
   if (parent->iVersion < 3) return;
   GAP(xSetSystemCall);
   GAP(xGetSystemCall);

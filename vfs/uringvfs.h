@@ -8,11 +8,12 @@
 **
 ** Options are URI parameters, and each is also a PRAGMA of the connection (PRAGMA uring_backend='sync'):
 **
-**     uring_backend    auto | uring | sync   auto: io_uring where it is the faster way; uring: for all page I/O, opening fails
-**                                            where it cannot be had; sync: the default VFS's own system calls
-**     uring_commit     strict                group is not available yet
-**     uring_lock       shared                process is not available yet
-**     uring_readahead  0                     read-ahead is not available yet
+**     option           values               default
+**     uring_backend    auto | uring | sync  auto     auto: io_uring where it is the faster way; uring: for all page I/O, refused
+**                                                    where it cannot be had; sync: the default VFS's own system calls
+**     uring_commit     strict               strict   group is not available yet
+**     uring_lock       shared               shared   process is not available yet
+**     uring_readahead  0 to 120             64       pages to read ahead in one batch at most; 0: none
 **
 ** A wrong value or an unknown uring_ name is refused with SQLITE_ERROR, the reason is in sqlite3_log() for a URI and in
 ** sqlite3_errmsg() for a PRAGMA. PRAGMA uring_stats returns the process's counters as a JSON object.

@@ -214,7 +214,6 @@ static outcome run(event what, moment when, const char *mode, const char *vfs) {
   fflush(NULL);
   pid_t pid = fork(); /* SQLite is used in children only */
   if (pid == 0) {
-    alarm(60);
     support_sqlite();
     child_runs(what, when, mode, vfs, dir);
   }

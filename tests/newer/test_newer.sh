@@ -3,35 +3,13 @@
 # better-sqlite3 package, compiled with SQLite's own assertions (SQLITE_DEBUG), runs the conformance scripts that need no
 # more than SQL, the kill tests and the crash points. (Node itself with better-sqlite3: tests/demo/test_example_node.sh.)
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-mkdir -p "${BUILD:-$here/../../build}/newer"
-cache=$(cd "${BUILD:-$here/../../build}/newer" && pwd)
-source=$cache/package/deps/sqlite3
+. "$(dirname "${BASH_SOURCE[0]}")/source.sh"
 
-skip() {
-  echo "$1"
-  exit 77
-}
-
-if [[ ! -e $source/sqlite3.c ]]; then
-  command -v npm >/dev/null || skip "npm is not installed: no newer SQLite to test with"
-  work=$(mktemp -d "$cache/fetch.XXXXXX")
-  trap 'rm -rf "$work"' EXIT
-  (cd "$work" && timeout 60 npm pack --silent better-sqlite3) >"$cache/npm.log" 2>&1 ||
-    skip "npm's registry cannot be reached: $(tail -n 1 "$cache/npm.log")"
-  tar -xzf "$work"/better-sqlite3-*.tgz -C "$work" package/deps/sqlite3 package/package.json
-  # As a whole or not at all: another run may be here at the same time.
-  mv -T "$work/package" "$cache/package" 2>/dev/null || [[ -e $source/sqlite3.c ]]
-fi
-version=$(sed -n 's/^#define SQLITE_VERSION  *"\(.*\)"/\1/p' "$source/sqlite3.h")
-
-# -O1 and not more: it takes a while as it is.
 shell=$cache/shell-$version
+# -O1 and not more: it takes a while as it is.
 if [[ ! -x $shell || $here/shell.c -nt $shell ]]; then
-  options=(-DSQLITE_DEBUG -DSQLITE_ENABLE_API_ARMOR -DSQLITE_USE_URI=1 -DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_RTREE
-    -DSQLITE_ENABLE_DBSTAT_VTAB -DSQLITE_SECURE_DELETE -DSQLITE_THREADSAFE=1 -D_GNU_SOURCE)
-  "${CC:-cc}" -std=gnu11 -w -O1 "${options[@]}" -I"$source" -o "$shell.$$" "$here/shell.c" "$source/sqlite3.c" -ldl -lpthread -lm
-  mv "$shell.$$" "$shell"
+  compile shell -O1 -DSQLITE_DEBUG -DSQLITE_ENABLE_API_ARMOR -DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_RTREE -DSQLITE_ENABLE_DBSTAT_VTAB \
+    -DSQLITE_SECURE_DELETE
 fi
 
 export SQLITE3=$shell STRIDE=${STRIDE:-9} ROUNDS=${ROUNDS:-3} POINTS=${POINTS:-3}

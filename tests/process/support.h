@@ -88,6 +88,9 @@ static void db_uri(char *uri, size_t size, const char *path, const char *vfs) {
   }
 }
 
+/* A busy timeout where only waiting for ever would be wrong: the machine may be slow. */
+#define PATIENT_MS (3600 * 1000)
+
 /* Opens; no busy timeout: the tests look at SQLITE_BUSY. */
 UNUSED static int db_open_rc(const char *path, const char *vfs, int flags, sqlite3 **db) {
   char uri[PATH_MAX + 128];

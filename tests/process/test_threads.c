@@ -59,7 +59,7 @@ static sqlite3 *open_mode(const char *path, const char *vfs, const char *mode) {
     fprintf(stderr, "open %s through %s: %s\n", path, vfs, sqlite3_errmsg(db));
     failures++;
   }
-  sqlite3_busy_timeout(db, 60000);
+  sqlite3_busy_timeout(db, PATIENT_MS);
   snprintf(text, sizeof(text), "PRAGMA journal_mode=%s; PRAGMA cache_size=5; PRAGMA synchronous=%s", mode,
            opened++ % 4 == 0 ? "normal" : "off");
   thread_sql(db, text, NULL);

@@ -213,9 +213,8 @@ logs=$work/logs-$variant
 run_scripts() {
   nice python3 "$here/suite.py" --source "$scratch/source" --fixture "$scratch/bin/testfixture" \
     --known "${known:-$here/known-differences.txt}" --out "$scratch/$1" --jobs "$jobs" --modes "$modes" \
-    --permutation "$permutation" --run "$sqlite,$version${options:+,${options//-/,}}" --timeout "$timeout" "${@:2}"
+    --permutation "$permutation" --run "$sqlite,$version${options:+,${options//-/,}}" "${@:2}"
 }
-[ -n "$ci" ] && timeout=300 || timeout=900
 failed=0
 rm -rf "$logs"
 mkdir -p "$logs"
