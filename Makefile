@@ -111,7 +111,7 @@ products := $(runtime_library) $(library) $(shared_library) $(extension) $(BUILD
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check check-valgrind check-sqlite check-crash check-powercut check-fuzz fuzzers soak tests demo compare bench install uninstall clean format lint help force
+.PHONY: all deps check check-valgrind check-sqlite check-crash check-powercut check-model check-fuzz fuzzers soak tests demo compare bench install uninstall clean format lint help force
 
 all: $(products)
 
@@ -241,7 +241,8 @@ memcheck := $(VALGRIND) --quiet --leak-check=full --show-leak-kinds=definite,pos
 check-valgrind: all $(chosen_bin) $(chosen_helpers)
 	$(Q)$(run_tests) WRAP='$(memcheck)' tests/run.sh $(chosen_bin)
 
-# SQLite's own test suite and programs: SQLITE_ARGS=--ci, SQLITE_ARGS='wal*.test', ... (tests/sqlite/run.sh -h)
+# SQLite's own test suite and programs: all runs of tests/sqlite/campaign.txt, or SQLITE_ARGS=--ci, SQLITE_ARGS='wal*.test',
+# SQLITE_ARGS='--sqlite newest', ... (tests/sqlite/run.sh -h)
 check-sqlite: all
 	$(Q)BUILD='$(BUILD)' JOBS='$(JOBS)' tests/sqlite/run.sh $(SQLITE_ARGS)
 
@@ -252,6 +253,10 @@ check-crash: all $(BUILD)/tests/crash/prog_crash
 # Power cuts on ext4, xfs and btrfs, and the planted bugs: POWERCUT_ARGS='--seed N --images N --fs ext4,xfs,btrfs' (root only)
 check-powercut: all $(filter $(BUILD)/tests/powercut/%,$(prog_bin))
 	$(Q)BUILD='$(BUILD)' CC='$(CC)' tests/powercut/check.sh $(POWERCUT_ARGS) || [ $$? = 77 ]
+
+# The long form of the model of the protocol (MODEL_SECONDS=3600 MODEL_SEED=1), and the planted bugs that it must find.
+check-model: all $(BUILD)/tests/model/prog_model
+	$(Q)BUILD='$(BUILD)' CC='$(CC)' tests/model/check.sh
 
 # Fuzzing with libFuzzer, FUZZ_SECONDS=3600 in all. Built by clang whatever CC is.
 fuzzers: $(fuzz_bin)
@@ -379,9 +384,10 @@ help:
 	@echo 'make [all]            build/uringvfs.so, build/liburingvfs.a and .so, build/liburingrt.a'
 	@echo 'make check            build and run the tests (TESTS="pattern ...", JOBS=2, TEST_TIMEOUT=300)'
 	@echo 'make check-valgrind   the C tests under valgrind'
-	@echo "make check-sqlite     SQLite's own tests on uring, compared with the default VFS (SQLITE_ARGS=--ci: a part)"
+	@echo "make check-sqlite     SQLite's own tests on uring, compared with the default VFS (hours; SQLITE_ARGS=--ci: a part)"
 	@echo 'make check-crash      power cuts at every point of recorded workloads (CRASH_IMAGES=100000), and planted bugs'
 	@echo 'make check-powercut   power cuts on ext4, xfs and btrfs (root; POWERCUT_ARGS="--images N --fs ext4"), and planted bugs'
+	@echo 'make check-model      events of the protocol in every order, both VFSs side by side (MODEL_SECONDS=3600), and planted bugs'
 	@echo 'make check-fuzz       fuzzing with libFuzzer (FUZZ_SECONDS=3600 in all, FUZZ_ARGS=calls: one target)'
 	@echo 'make soak             mixed work of both VFSs with kills and faults (SOAK_SECONDS=3600)'
 	@echo 'make demo             store real files through both VFSs and compare'

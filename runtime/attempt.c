@@ -101,9 +101,10 @@ static void redo(rt_loop *loop, rt_op *op) {
 }
 
 /*
-** What an attempt tells of the kernel's worker threads. One that can have none is given up with ECANCELED, as are the attempts of a thread that
-** has exited. The thread that leases a loop drains it, so there it can only be the worker; unless the attempt was linked behind
-** another one, which may have ended the chain (a read at the end of the file does).
+** What an attempt tells of the kernel's worker threads. One that can have none is given up with ECANCELED, as are the
+** attempts of a thread that has exited. The thread that leases a loop drains it, so there it can only be the worker;
+** unless the attempt was linked behind another one, which may have ended the chain (a read at the end of the file
+** does).
 */
 static void learn_of_workers(rt_loop *loop, const rt_op *op, int64_t res, bool linked) {
   const unsigned use = rt__worker_use((rt_kind)op->c.kind, op->file);

@@ -21,8 +21,6 @@ struct rt__backend {
 
   /* Can it start attempts of this kind at all? */
   bool (*can)(const rt_loop *loop, rt_kind kind);
-  /* Makes op's file reachable, opening its direct descriptor if need be. False: it must go inline. */
-  bool (*prepare)(rt_loop *loop, rt_op *op);
   /* Queues an attempt; it ends in rt__attempt_done, called by reap. False: no room before the next enter.
   ** link: it shall run after the attempt queued just before has fully succeeded; false also if that one is gone already. */
   bool (*start)(rt_loop *loop, rt_op *op, bool link);
@@ -56,7 +54,6 @@ typedef struct rt__calls {
   int (*truncate)(int fd, uint64_t size);
   int (*allocate)(int fd, unsigned mode, uint64_t offset, uint64_t length);
   int (*advise)(int fd, uint64_t offset, uint64_t length, unsigned advice);
-  int (*advise_memory)(void *memory, size_t length); /* MADV_WILLNEED */
   int (*open)(const char *path, unsigned flags, unsigned mode);
   int (*close)(int fd);
   int (*sleep_until)(uint64_t until_ns);
@@ -79,10 +76,6 @@ uint64_t rt__sync_now(rt_loop *loop);
 
 /* backend_uring.c. 0 or a negative errno. */
 int rt__uring_open(rt_loop **loop, rt_backend_choice choice, const rt_loop_options *options);
-/* Does this ring have a descriptor of the file open? */
-bool rt__uring_holds(const rt_loop *loop, const rt_direct *d);
-/* Closes the descriptors whose id is of this base; base 0: all of them. */
-void rt__uring_drop(rt_loop *loop, uint64_t base);
 /* Nothing is in flight. Takes back what `wake` needs, and gives the kernel's workers the time to let go of what they have done. */
 void rt__uring_quiesce(rt_loop *loop);
 /* In the child of a fork: close(2)s the descriptors, touches nothing else. Async-signal-safe. */

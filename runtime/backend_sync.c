@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <liburing.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,7 +35,6 @@ static int k_allocate(int fd, unsigned mode, uint64_t offset, uint64_t length) {
 static int k_advise(int fd, uint64_t offset, uint64_t length, unsigned advice) {
   return -posix_fadvise(fd, (off_t)offset, (off_t)length, (int)advice);
 }
-static int k_advise_memory(void *memory, size_t length) { return (int)result(madvise(memory, length, MADV_WILLNEED)); }
 static int k_open(const char *path, unsigned flags, unsigned mode) { return (int)result(open(path, (int)flags, mode)); }
 static int k_close(int fd) { return (int)result(close(fd)); }
 static int k_sleep_until(uint64_t until_ns) {
@@ -79,7 +77,6 @@ const rt__calls rt__kernel_calls = {
     .truncate = k_truncate,
     .allocate = k_allocate,
     .advise = k_advise,
-    .advise_memory = k_advise_memory,
     .open = k_open,
     .close = k_close,
     .sleep_until = k_sleep_until,
@@ -97,11 +94,6 @@ static int64_t transfer(const rt__calls *k, const rt_op *op, int fd) {
   if (rt__is_read((rt_kind)op->c.kind))
     return s.iov ? k->readv(fd, s.iov, s.iov_count, offset) : k->read(fd, s.buf, s.length, offset);
   return s.iov ? k->writev(fd, s.iov, s.iov_count, offset) : k->write(fd, s.buf, s.length, offset);
-}
-
-int rt_advise_memory(const void *memory, uint64_t length) {
-  const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)memory, first = begin & ~(page - 1);
-  return rt__calls_now->advise_memory((void *)(uintptr_t)first, (size_t)(begin + length - first));
 }
 
 int64_t rt__sync_call(rt_loop *loop, rt_op *op) {

@@ -11,9 +11,10 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "uring.h"
+#include "backend.h"
 
 #include <fcntl.h>
+#include <liburing.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
@@ -25,6 +26,22 @@
 #include <valgrind/memcheck.h>
 #endif
 #endif
+
+typedef struct uring {
+  rt_loop loop;
+  struct io_uring ring;
+  struct io_uring_sqe *last; /* the attempt queued last and not entered yet, for linking */
+  int wake_fd;               /* eventfd, or -1: never needed yet                         */
+  bool wake_armed;           /* a poll of it is in the ring                              */
+  bool dead;                 /* io_uring_enter is forbidden from now on                  */
+  bool worked;               /* worker threads of the kernel may have had requests       */
+} uring;
+
+/* user_data that is no operation's address */
+enum { UD_CANCEL = 0, UD_WAKE = 1, UD_PROBE = 2, UD_LAST = 2 };
+
+static inline uring *uring_of(rt_loop *loop) { return (uring *)loop; }
+_Static_assert(offsetof(uring, loop) == 0, "a loop comes first in its backend");
 
 #define MAX_TRANSFER 0x7ffff000u /* what Linux moves at most in one call: MAX_RW_COUNT */
 #define PAUSE_NS     50000u
@@ -58,7 +75,7 @@ static bool kernel_has(unsigned opcode) {
 }
 
 static bool uring_can(const rt_loop *loop, rt_kind kind) {
-  const rt__uring *u = (const rt__uring *)loop;
+  const uring *u = (const uring *)loop;
   if (u->dead || loop->foreign) return false;
   if (kind == RT_NOP) return true; /* op code 0 */
   return opcodes[kind] != 0 && kernel_has(opcodes[kind]);
@@ -82,11 +99,11 @@ static unsigned publish_sqes(struct io_uring *ring) {
 ** The kernel took the entries up to `next` and will take that one in a submission of its own. If it was linked behind the last one
 ** taken, it must not run: nothing holds it back any more. It becomes a no-op, and its attempt void (STALE).
 */
-static void cut_chain(rt__uring *u, unsigned next) {
+static void cut_chain(uring *u, unsigned next) {
   struct io_uring_sq *sq = &u->ring.sq;
   struct io_uring_sqe *taken = &sq->sqes[sq->array[(next - 1) & sq->ring_mask]];
   struct io_uring_sqe *left = &sq->sqes[sq->array[next & sq->ring_mask]];
-  if (!(taken->flags & IOSQE_IO_LINK) || left->user_data <= RT__UD_LAST) return;
+  if (!(taken->flags & IOSQE_IO_LINK) || left->user_data <= UD_LAST) return;
   rt_op *op = (rt_op *)(uintptr_t)left->user_data;
   unsigned char flags = left->flags & IOSQE_IO_LINK;
   io_uring_prep_nop(left);
@@ -100,26 +117,14 @@ static void pause_ns(uint64_t ns) {
   nanosleep(&ts, NULL);
 }
 
-/* The attempt that used op's slot has ended. */
-static void unpin(rt__uring *u, rt_op *op) {
-  if (!(op->marks & RT__OP_PINNED)) return;
-  u->slots[op->slot].pins--;
-  op->marks &= (uint8_t)~RT__OP_PINNED;
-}
-
 /* Entering is forbidden (seccomp, installed after the ring was made). What the kernel has not taken ends here. */
-static void die(rt__uring *u) {
+static void die(uring *u) {
   struct io_uring_sq *sq = &u->ring.sq;
   u->dead = true;
   unsigned head = __atomic_load_n(sq->khead, __ATOMIC_ACQUIRE), tail = *sq->ktail;
   for (; head != tail; head++) {
     struct io_uring_sqe *sqe = &sq->sqes[sq->array[head & sq->ring_mask]];
-    if (sqe->user_data > RT__UD_LAST) {
-      rt_op *op = (rt_op *)(uintptr_t)sqe->user_data;
-      unpin(u, op);
-      rt__attempt_done(&u->loop, op, -ECANCELED);
-    }
-    if (sqe->user_data == RT__UD_OPEN) u->open_result = -ECANCELED;
+    if (sqe->user_data > UD_LAST) rt__attempt_done(&u->loop, (rt_op *)(uintptr_t)sqe->user_data, -ECANCELED);
   }
 }
 
@@ -129,7 +134,7 @@ static bool needs_task_work(const struct io_uring *ring) {
 }
 
 static void uring_enter(rt_loop *loop, unsigned wait_nr, uint64_t until_ns) {
-  rt__uring *u = rt__uring_of(loop);
+  uring *u = uring_of(loop);
   struct io_uring *ring = &u->ring;
   if (u->dead) {
     if (wait_nr && io_uring_cq_ready(ring) == 0) pause_ns(PAUSE_NS); /* a system call that the task work can end in */
@@ -173,17 +178,13 @@ static void uring_enter(rt_loop *loop, unsigned wait_nr, uint64_t until_ns) {
 /*
 ** ---- Attempts
 */
-struct io_uring_sqe *rt__uring_sqe(rt__uring *u) {
+
+/* A free submission queue entry, entering once if the queue is full. NULL: no room even so. */
+static struct io_uring_sqe *free_sqe(uring *u) {
   struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
   if (sqe) return sqe;
   uring_enter(&u->loop, 0, 0);
   return io_uring_get_sqe(&u->ring);
-}
-
-static bool uring_prepare(rt_loop *loop, rt_op *op) {
-  if (!op->file || op->c.kind == RT_OPEN) return true;
-  if (op->c.kind == RT_CLOSE || op->file->fd >= 0) return op->file->fd >= 0;
-  return rt__direct_prepare(rt__uring_of(loop), op);
 }
 
 static void prep_transfer(struct io_uring_sqe *sqe, const rt_op *op, int fd) {
@@ -202,8 +203,7 @@ static void prep_transfer(struct io_uring_sqe *sqe, const rt_op *op, int fd) {
 }
 
 static void fill(struct io_uring_sqe *sqe, rt_op *op) {
-  bool direct = op->file && op->file->fd < 0 && op->c.kind != RT_OPEN;
-  int fd = direct ? op->slot : op->file ? op->file->fd : -1;
+  const int fd = op->file ? op->file->fd : -1;
   switch ((rt_kind)op->c.kind) {
   case RT_FSYNC: io_uring_prep_fsync(sqe, fd, 0); break;
   case RT_FDATASYNC: io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC); break;
@@ -219,26 +219,22 @@ static void fill(struct io_uring_sqe *sqe, rt_op *op) {
   case RT_NOP: io_uring_prep_nop(sqe); break;
   default: prep_transfer(sqe, op, fd); break;
   }
-  if (direct) sqe->flags |= IOSQE_FIXED_FILE;
   io_uring_sqe_set_data(sqe, op);
 }
 
-/* May the kernel hand it to a worker thread? Reads of disk files it does so seldom that let_workers_go need not care. */
+/* May the kernel hand it to a worker thread? Reads of disk files it does so seldom that let_workers_go need not
+** care. */
 static bool takes_worker(const rt_op *op) {
   if (op->file && (op->file->traits & RT_FILE_STREAM)) return true;
   return rt__worker_use((rt_kind)op->c.kind, op->file) == RT__WORKER_ALWAYS;
 }
 
 static bool uring_start(rt_loop *loop, rt_op *op, bool link) {
-  rt__uring *u = rt__uring_of(loop);
+  uring *u = uring_of(loop);
   if (link && !u->last) return false;
   struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
   if (!sqe) return false;
   fill(sqe, op);
-  if (sqe->flags & IOSQE_FIXED_FILE) {
-    u->slots[op->slot].pins++;
-    op->marks |= RT__OP_PINNED;
-  }
   /* Never IOSQE_IO_HARDLINK: an fsync behind it would succeed after a failed write. */
   if (link) u->last->flags |= IOSQE_IO_LINK;
   u->last = sqe;
@@ -247,15 +243,15 @@ static bool uring_start(rt_loop *loop, rt_op *op, bool link) {
 }
 
 static void uring_cancel(rt_loop *loop, rt_op *op) {
-  struct io_uring_sqe *sqe = rt__uring_sqe(rt__uring_of(loop));
+  struct io_uring_sqe *sqe = free_sqe(uring_of(loop));
   if (!sqe) { /* try again in the next round */
     op->marks &= (uint8_t)~RT__OP_CANCEL_SENT;
     atomic_store(&loop->cancels, true);
     return;
   }
-  rt__uring_of(loop)->last = NULL; /* nothing is linked to this one */
+  uring_of(loop)->last = NULL; /* nothing is linked to this one */
   io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
-  sqe->user_data = RT__UD_CANCEL;
+  sqe->user_data = UD_CANCEL;
 }
 
 /* Memory that the kernel has written into through a ring counts as uninitialised there. */
@@ -277,7 +273,7 @@ static void tell_valgrind(const rt_op *op, int res) {
 }
 
 static unsigned uring_reap(rt_loop *loop, unsigned max) {
-  rt__uring *u = rt__uring_of(loop);
+  uring *u = uring_of(loop);
   unsigned n = 0;
   while (n < max && io_uring_cq_ready(&u->ring) > 0) {
     struct io_uring_cq *cq = &u->ring.cq;
@@ -285,16 +281,13 @@ static unsigned uring_reap(rt_loop *loop, unsigned max) {
     uint64_t data = cqe->user_data;
     int res = cqe->res;
     io_uring_cq_advance(&u->ring, 1); /* before it is acted upon: nothing below relies on the queue */
-    if (data == RT__UD_WAKE) {
+    if (data == UD_WAKE) {
       u->wake_armed = false;
       uint64_t count;
       ssize_t drained = read(u->wake_fd, &count, sizeof(count));
       (void)drained;
-    } else if (data == RT__UD_OPEN) {
-      u->open_result = res;
-    } else if (data > RT__UD_LAST) {
+    } else if (data > UD_LAST) {
       rt_op *op = (rt_op *)(uintptr_t)data;
-      unpin(u, op);
       tell_valgrind(op, res);
       rt__attempt_done(loop, op, res);
       n++;
@@ -307,27 +300,27 @@ static unsigned uring_reap(rt_loop *loop, unsigned max) {
 ** ---- Being woken. A poll of an eventfd lies in the ring, for as long as nobody wakes it; a wake-up uses it up.
 */
 static bool uring_arm(rt_loop *loop) {
-  rt__uring *u = rt__uring_of(loop);
+  uring *u = uring_of(loop);
   if (u->wake_armed) return true;
   if (u->dead) return false;
   if (u->wake_fd < 0) u->wake_fd = rt__above_stdio(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  struct io_uring_sqe *sqe = u->wake_fd < 0 ? NULL : rt__uring_sqe(u);
+  struct io_uring_sqe *sqe = u->wake_fd < 0 ? NULL : free_sqe(u);
   if (!sqe) return false;
   io_uring_prep_poll_add(sqe, u->wake_fd, POLLIN);
-  sqe->user_data = RT__UD_WAKE;
+  sqe->user_data = UD_WAKE;
   u->last = NULL;
   u->wake_armed = true;
   return true;
 }
 
 static void uring_wake(rt_loop *loop) {
-  const rt__uring *u = rt__uring_of(loop);
+  const uring *u = uring_of(loop);
   uint64_t one = 1;
   ssize_t written = u->wake_fd < 0 ? 0 : write(u->wake_fd, &one, sizeof(one));
   (void)written; /* full: it is signalled already */
 }
 
-static void take_back_wake(rt__uring *u) {
+static void take_back_wake(uring *u) {
   if (!u->wake_armed) return;
   uring_wake(&u->loop); /* its own way of ending */
   while (u->wake_armed && !u->dead) {
@@ -344,7 +337,7 @@ static void take_back_wake(rt__uring *u) {
 ** in 3,000 before, 1 in 10,000 now). Before Linux 6.0 (which brought SEND_ZC, too) the kernel does not know the call and may
 ** take milliseconds to say so.
 */
-static void let_workers_go(rt__uring *u) {
+static void let_workers_go(uring *u) {
   if (!u->worked || u->dead || !kernel_has(IORING_OP_SEND_ZC)) return;
   u->worked = false;
   struct io_uring_sync_cancel_reg all = {
@@ -353,7 +346,7 @@ static void let_workers_go(rt__uring *u) {
 }
 
 void rt__uring_quiesce(rt_loop *loop) {
-  rt__uring *u = rt__uring_of(loop);
+  uring *u = uring_of(loop);
   if (loop->foreign) return;
   take_back_wake(u);
   let_workers_go(u);
@@ -362,11 +355,11 @@ void rt__uring_quiesce(rt_loop *loop) {
 /*
 ** ---- Opening and closing
 */
-static int probe_enter(rt__uring *u) {
+static int probe_enter(uring *u) {
   struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
   RT__ASSERT(sqe != NULL);
   io_uring_prep_nop(sqe);
-  sqe->user_data = RT__UD_PROBE;
+  sqe->user_data = UD_PROBE;
   int r;
   do {
     r = rt__calls_now->uring_enter(u->ring.ring_fd, publish_sqes(&u->ring), 1, IORING_ENTER_GETEVENTS, NULL, _NSIG / 8);
@@ -389,7 +382,7 @@ static int set_up(unsigned entries, struct io_uring *ring) {
 }
 
 static void uring_close(rt_loop *loop) {
-  rt__uring *u = rt__uring_of(loop);
+  uring *u = uring_of(loop);
   if (!loop->foreign) {
     rt__uring_quiesce(loop);
     io_uring_queue_exit(&u->ring);
@@ -399,7 +392,7 @@ static void uring_close(rt_loop *loop) {
 }
 
 void rt__uring_forget(rt_loop *loop) {
-  rt__uring *u = rt__uring_of(loop);
+  uring *u = uring_of(loop);
   loop->foreign = true;
   close(u->ring.ring_fd);
   if (u->wake_fd >= 0) close(u->wake_fd);
@@ -408,7 +401,6 @@ void rt__uring_forget(rt_loop *loop) {
 static const rt__backend uring_backend = {
     .name = "io_uring",
     .can = uring_can,
-    .prepare = uring_prepare,
     .start = uring_start,
     .enter = uring_enter,
     .reap = uring_reap,
@@ -421,8 +413,7 @@ static const rt__backend uring_backend = {
 };
 
 int rt__uring_open(rt_loop **loop, rt_backend_choice choice, const rt_loop_options *options) {
-  unsigned slots = options->direct_slots ? options->direct_slots : 8;
-  rt__uring *u = calloc(1, sizeof(*u) + slots * sizeof(u->slots[0]));
+  uring *u = calloc(1, sizeof(*u));
   if (!u) return -ENOMEM;
   rt__loop_init(&u->loop, &uring_backend, choice, options->entries);
   u->loop.patient = options->patient;
@@ -442,8 +433,6 @@ int rt__uring_open(rt_loop **loop, rt_backend_choice choice, const rt_loop_optio
   }
   u->loop.entries = u->ring.sq.ring_entries;
   ask_opcodes(&u->ring);
-  if (io_uring_register_files_sparse(&u->ring, slots) == 0)
-    u->slot_count = slots; /* else: no direct descriptors here */
   rt__count(RT__RINGS, 1);
   *loop = &u->loop;
   return 0;

@@ -107,8 +107,7 @@ enum {
   RT__OP_BEFORE_FAILED = 2, /* its predecessor failed                                                       */
   RT__OP_CANCEL_SENT = 4,   /* the backend was asked to cancel the running attempt                          */
   RT__OP_TIMED = 8,         /* counted in loop->timed                                                       */
-  RT__OP_PINNED = 16,       /* op->slot is in use by its attempt                                            */
-  RT__OP_LINKED = 32        /* its running attempt is linked behind its predecessor's                       */
+  RT__OP_LINKED = 16        /* its running attempt is linked behind its predecessor's                       */
 };
 
 typedef struct rt__ops {
@@ -141,11 +140,10 @@ struct rt_loop {
     uint8_t kind;
     uint64_t ops, bytes; /* went through the backend without error; not added to the sums yet */
   } tally;
-  _Atomic bool cancels;  /* somebody asked for a cancellation: look for it */
-  _Atomic bool asleep;   /* in the backend, and woken by backend->wake     */
-  rt_loop *pool_next;    /* idle rings of the pool                         */
-  rt_loop *all_next;     /* all rings of the pool                          */
-  uint64_t retired_seen; /* of the pool, when it was leased               */
+  _Atomic bool cancels; /* somebody asked for a cancellation: look for it */
+  _Atomic bool asleep;  /* in the backend, and woken by backend->wake     */
+  rt_loop *pool_next;   /* idle rings of the pool                         */
+  rt_loop *all_next;    /* all rings of the pool                          */
 };
 
 void rt__loop_init(rt_loop *loop, const rt__backend *backend, rt_backend_choice choice, unsigned entries);
@@ -195,20 +193,8 @@ enum rt__way { RT__WAY_INLINE, RT__WAY_RING, RT__WAY_EITHER };
 /* Of an operation by itself: can it use this loop's backend, must it? */
 enum rt__way rt__op_way(const rt_loop *loop, const rt_op *op);
 
-/* direct.c */
-static inline uint64_t rt__direct_base(uint64_t id) { return id >> 24; }
-
 /* stats.c */
-enum rt__counter {
-  RT__RESUMED,
-  RT__REDONE,
-  RT__ENTERS,
-  RT__BATCHES,
-  RT__BATCH_OPS,
-  RT__DIRECT_OPENS,
-  RT__RINGS,
-  RT__COUNTERS
-};
+enum rt__counter { RT__RESUMED, RT__REDONE, RT__ENTERS, RT__BATCHES, RT__BATCH_OPS, RT__RINGS, RT__COUNTERS };
 void rt__count(enum rt__counter which, uint64_t n);
 void rt__count_op(rt_loop *loop, const rt_op *op, bool inline_op, int error);
 void rt__count_batch(unsigned ops);

@@ -217,12 +217,7 @@ static bool place(rt_loop *loop, rt_op *op, bool waiting, const rt_work *batch, 
     return true;
   }
   bool ring = op->c.kind != RT_TIMEOUT && goes_to_ring(loop, op, waiting, batch);
-  if (ring) {
-    if (loop->started.count >= loop->entries) return false;
-    ring = loop->backend->prepare(loop, op);
-    /* Preparing may have waited for the ring and reaped other attempts. */
-    if (loop->queue.head != op || link != (op->after != NULL)) return true;
-  }
+  if (ring && loop->started.count >= loop->entries) return false;
   if (!ring && !link) {
     run_queued(loop, op);
     return true;

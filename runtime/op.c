@@ -20,7 +20,6 @@ static void prep(rt_op *op, rt_kind kind, rt_file *f, uint64_t length, uint64_t 
   op->phase = RT__PH_NEW;
   op->tries = 0;
   op->marks = 0;
-  op->slot = 0;
 }
 
 static void prep_buffer(rt_op *op, rt_kind kind, rt_file *f, void *buf, uint64_t length, uint64_t offset) {

@@ -1,16 +1,14 @@
 /*
 ** pool.c - rings that are leased for the time of a batch.
 **
-** Idle rings are a stack (the one used last is warm), searched for one that has the file's direct descriptor open. A ring is made when
-** none is idle, up to a bound; where that fails for want of something (memory, descriptors) it is not tried again for a while, and
-** where io_uring is forbidden never again. Nobody waits for a ring: the caller gets the synchronous loop instead.
+** Idle rings are a stack (the one used last is warm). A ring is made when none is idle, up to a bound; where that fails
+** for want of something (memory, descriptors) it is not tried again for a while, and where io_uring is forbidden never
+** again. Nobody waits for a ring: the caller gets the synchronous loop instead.
 **
-** Likewise the kernel's worker threads. Where it can make none (RLIMIT_NPROC, pids.max), it tries for some 50 ms and then gives the operation
-** up (io-wq.c, io_should_retry_thread, io_acct_cancel_pending_work; measured on 6.18: 48 ms). A lease in which that happened says so
-** when it comes back (attempt.c, learn_of_workers), and no ring is leased for such work until one lease tries again.
-**
-** Retired files: the pool remembers the last of them, so that a ring coming back closes its descriptors of those that were retired
-** while it was out. If more were retired than it remembers, the ring closes all.
+** Likewise the kernel's worker threads. Where it can make none (RLIMIT_NPROC, pids.max), it tries for some 50 ms and
+** then gives the operation up (io-wq.c, io_should_retry_thread, io_acct_cancel_pending_work; measured on 6.18: 48 ms).
+** A lease in which that happened says so when it comes back (attempt.c, learn_of_workers), and no ring is leased for
+** such work until one lease tries again.
 **
 ** Fork: the parent holds the lock while the process is copied. The child forgets all rings; their memory is not there (DONTFORK), what is
 ** left of them is kept on a list only so that it is not lost for leak checkers.
@@ -20,8 +18,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#define MAX_RINGS  8
-#define REMEMBERED 64
+#define MAX_RINGS 8
 
 /* Something that the kernel refused, to be asked for again at intervals that double. */
 typedef struct refusal {
@@ -52,8 +49,6 @@ struct rt_pool {
   refusal workers[USES]; /* by what asked for one                                         */
   _Atomic uint8_t news;  /* bits 1 << rt_refusal: happened, and to be told                */
   uint8_t told;          /* ... once                                                      */
-  uint64_t retired_count;
-  uint64_t retired[REMEMBERED]; /* bases; the last retired_count, going round */
 };
 
 int rt_pool_open(rt_pool **pool, const rt_pool_options *options) {
@@ -73,7 +68,8 @@ static void forget_ring(rt_pool *pool, const rt_loop *loop) {
   pool->rings--;
 }
 
-/* Under the lock, although that takes a while: a process that forks meanwhile would hand the descriptor down to its child. */
+/* Under the lock, although that takes a while: a process that forks meanwhile would hand the descriptor down to its
+** child. */
 void rt_pool_trim(rt_pool *pool) {
   pthread_mutex_lock(&pool->mutex);
   while (pool->idle) {
@@ -208,22 +204,10 @@ static int make_ring(const rt_pool *pool, rt_loop **loop) {
   return error;
 }
 
-/* The idle ring that has the file open, else the one used last. */
-static rt_loop *take_idle(rt_pool *pool, const rt_file *f) {
-  rt_loop **best = &pool->idle;
-  for (rt_loop **p = &pool->idle; f && f->fd < 0 && f->direct && *p; p = &(*p)->pool_next)
-    if (rt__uring_holds(*p, f->direct)) {
-      best = p;
-      break;
-    }
-  rt_loop *loop = *best;
-  if (loop) *best = loop->pool_next;
-  return loop;
-}
-
 /* A ring, or NULL. Called with the lock held, which it lets go while a ring is made. */
-static rt_loop *take_or_make(rt_pool *pool, const rt_file *f) {
-  rt_loop *loop = take_idle(pool, f);
+static rt_loop *take_or_make(rt_pool *pool) {
+  rt_loop *loop = pool->idle;
+  if (loop) pool->idle = loop->pool_next;
   if (loop || pool->forbidden || pool->rings >= pool->max_rings || is_refused(&pool->ring)) return loop;
   pool->rings++; /* reserved: others may make theirs meanwhile */
   pthread_mutex_unlock(&pool->mutex);
@@ -244,7 +228,7 @@ static rt_loop *take_or_make(rt_pool *pool, const rt_file *f) {
 int rt_pool_probe(rt_pool *pool) {
   pthread_mutex_lock(&pool->mutex);
   if (pool->rings == 0 && !pool->forbidden) {
-    rt_loop *loop = take_or_make(pool, NULL);
+    rt_loop *loop = take_or_make(pool);
     if (loop) {
       loop->pool_next = pool->idle;
       pool->idle = loop;
@@ -260,24 +244,12 @@ rt_loop *rt_pool_lease(rt_pool *pool, rt_backend_choice backend, const rt_file *
   if (!rt_route_ring(backend, f, work)) return rt_sync_loop();
   const unsigned use = rt__worker_use(work->kind, f);
   pthread_mutex_lock(&pool->mutex);
-  rt_loop *loop = ask_for_worker(pool, use) ? take_or_make(pool, f) : NULL;
+  rt_loop *loop = ask_for_worker(pool, use) ? take_or_make(pool) : NULL;
   if (loop) {
-    loop->retired_seen = pool->retired_count;
     brief(pool, loop, use);
   }
   pthread_mutex_unlock(&pool->mutex);
   return loop ? loop : rt_sync_loop();
-}
-
-/* The descriptors of files that were retired while the ring was out. */
-static void drop_retired(const rt_pool *pool, rt_loop *loop) {
-  uint64_t missed = pool->retired_count - loop->retired_seen;
-  if (missed > REMEMBERED) {
-    rt__uring_drop(loop, 0);
-    return;
-  }
-  for (uint64_t i = pool->retired_count - missed; i < pool->retired_count; i++)
-    rt__uring_drop(loop, pool->retired[i % REMEMBERED]);
 }
 
 void rt_pool_release(rt_pool *pool, rt_loop *loop) {
@@ -287,19 +259,8 @@ void rt_pool_release(rt_pool *pool, rt_loop *loop) {
   rt__uring_quiesce(loop);
   pthread_mutex_lock(&pool->mutex);
   debrief(pool, loop);
-  drop_retired(pool, loop);
   loop->pool_next = pool->idle;
   pool->idle = loop;
-  pthread_mutex_unlock(&pool->mutex);
-}
-
-void rt_direct_retire(rt_direct *d, rt_pool *pool) {
-  uint64_t base = rt__direct_base(d->base);
-  atomic_store(&d->id, 0);
-  if (!pool) return;
-  pthread_mutex_lock(&pool->mutex);
-  pool->retired[pool->retired_count++ % REMEMBERED] = base;
-  for (rt_loop *loop = pool->idle; loop; loop = loop->pool_next) rt__uring_drop(loop, base);
   pthread_mutex_unlock(&pool->mutex);
 }
 

@@ -31,8 +31,6 @@ static const row table[] = {
     {RT_NOP, -1, 0, 0, 0},
 };
 
-static bool reachable(const rt_file *f) { return f->fd >= 0 || (f->direct && rt_direct_usable(f->direct)); }
-
 static bool table_says(unsigned traits, const rt_work *work) {
   for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
     const row *r = &table[i];
@@ -53,7 +51,7 @@ static bool takes_several_calls(const rt_file *f, const rt_work *work) {
 static bool unsafe(const rt_file *f, rt_kind kind) { return rt__is_read(kind) && (f->traits & RT_FILE_READS_UNSAFE); }
 
 bool rt_route_ring(rt_backend_choice backend, const rt_file *f, const rt_work *work) {
-  if (backend == RT_BACKEND_SYNC || (f && (!reachable(f) || unsafe(f, work->kind)))) return false;
+  if (backend == RT_BACKEND_SYNC || (f && (f->fd < 0 || unsafe(f, work->kind)))) return false;
   if (backend == RT_BACKEND_URING) return true;
   if (f && (f->traits & RT_FILE_STREAM)) return true; /* inline it could block for ever */
   if (f && takes_several_calls(f, work)) return true;
@@ -71,7 +69,7 @@ enum rt__way rt__op_way(const rt_loop *loop, const rt_op *op) {
   if (kind == RT_TIMEOUT) return RT__WAY_RING; /* the loop's own timers */
   if (!loop->backend->can(loop, kind)) return RT__WAY_INLINE;
   if (loop->no_worker & rt__worker_use(kind, op->file)) return RT__WAY_INLINE;
-  if (op->file && kind != RT_OPEN && (!reachable(op->file) || unsafe(op->file, kind))) return RT__WAY_INLINE;
+  if (op->file && kind != RT_OPEN && (op->file->fd < 0 || unsafe(op->file, kind))) return RT__WAY_INLINE;
   if (loop->choice == RT_BACKEND_URING || (op->file && (op->file->traits & RT_FILE_STREAM))) return RT__WAY_RING;
   return RT__WAY_EITHER;
 }

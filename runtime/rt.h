@@ -43,7 +43,6 @@ typedef struct rt_completion rt_completion;
 typedef struct rt_op rt_op;
 typedef struct rt_group rt_group;
 typedef struct rt_file rt_file;
-typedef struct rt_direct rt_direct;
 typedef struct rt_loop rt_loop;
 typedef struct rt_pool rt_pool;
 
@@ -172,10 +171,9 @@ void rt_cancel(rt_completion *c);
 /*
 ** ---- Files --------------------------------------------------------------------------------------------------
 **
-** A file is reached by a descriptor, by a direct descriptor in the ring's own file table (opened there at first need, never in the
-** process's table), and by inline operations that the caller supplies. One that has a descriptor and inline operations
-** uses the descriptor in rings only, and the inline operations whenever an operation does not take the ring or
-** the kernel gives one up there.
+** A file is reached by a descriptor, and by inline operations that the caller supplies. One that has both uses the
+** descriptor in rings only, and the inline operations whenever an operation does not take the ring or the kernel gives
+** one up there.
 */
 
 /*
@@ -184,7 +182,7 @@ void rt_cancel(rt_completion *c);
 */
 typedef int64_t (*rt_inline_fn)(rt_op *op);
 
-/* What the file system is like with rings; rt_file_probe finds out. */
+/* What the file system is like with rings; rt_probe_traits_fd finds out. */
 enum {
   RT_FILE_READS_PUNT = 1,  /* ring reads always go to a worker thread (tmpfs, overlayfs)  */
   RT_FILE_STREAM = 2,      /* pipe, socket, terminal: has no offsets, may block for ever; one transfer is enough */
@@ -192,53 +190,25 @@ enum {
 };
 
 struct rt_file {
-  int fd;                 /* ordinary descriptor, or -1                                   */
-  rt_direct *direct;      /* how rings open it, or NULL                                   */
+  int fd;                 /* or -1: no ring                                               */
   rt_inline_fn inline_fn; /* or NULL: system calls on fd                                  */
   unsigned traits;        /* RT_FILE_*                                                    */
   uint32_t inline_max;    /* bytes that inline_fn's system call moves at most; 0: any     */
 };
 
-/* An ordinary descriptor; it stays the caller's. Sets RT_FILE_STREAM, no other trait. */
+/* System calls and rings on a descriptor; it stays the caller's. Sets RT_FILE_STREAM, no other trait. */
 void rt_file_init_fd(rt_file *f, int fd);
-/* No ordinary descriptor: inline_fn, and in rings `direct` (which may be NULL: inline only). */
-void rt_file_init_inline(rt_file *f, rt_inline_fn inline_fn, rt_direct *direct);
 /*
-** A regular file that somebody else has open (fd -1: inline only). Rings use the number as it is and so share its open file description:
-** a write-back error that its fsync would report is reported to the ring's, access was checked when it was opened, and POSIX locks
-** stay, since nothing is opened or closed. The descriptor stays the caller's; it must be this file's whenever an operation
-** is submitted, and may be closed as soon as none is in flight. Sets no trait: rt_probe_traits_fd.
+** A regular file that somebody else has open (fd -1: inline only). Rings use the number as it is and so share its open
+** file description: a write-back error that its fsync would report is reported to the ring's, access was checked when
+** it was opened, and POSIX locks stay, since nothing is opened or closed. The descriptor stays the caller's; it must be
+** this file's whenever an operation is submitted, and may be closed as soon as none is in flight. Sets no trait:
+** rt_probe_traits_fd.
 */
 void rt_file_init_shared(rt_file *f, int fd, rt_inline_fn inline_fn);
-/* The traits of the file system of an open regular file. Asks by fstatfs(2) and a read behind any end of the file, which
-** transfers nothing; opens and closes nothing. */
+/* The traits of the file system of an open regular file. Asks by fstatfs(2) and a read behind any end of the file,
+** which transfers nothing; opens and closes nothing. */
 unsigned rt_probe_traits_fd(int fd);
-/* Find the traits of the file system that holds path, through fd or (fd -1) a descriptor of an anonymous file beside it.
-** Opens and closes no descriptor of the file itself: close(2) would drop its POSIX locks. */
-unsigned rt_probe_traits(const char *path);
-
-/*
-** A file that rings open by path as a direct descriptor. Shared by every rt_file that means the same file; may be used by any
-** number of rings at once. verify (may be NULL) is called after each opening: false means the path now leads to another
-** file, and the direct descriptor is closed and the file used inline from then on (rt_direct_usable says so).
-*/
-struct rt_direct {
-  const char *path; /* absolute; the caller's, valid until rt_direct_retire has returned */
-  int open_flags;   /* O_RDWR or O_RDONLY, O_NOFOLLOW; O_CLOEXEC must not be set (EINVAL for direct descriptors) */
-  bool (*verify)(const rt_direct *d);
-  /* private */
-  _Atomic uint64_t id; /* a ring's slot belongs to this file if it holds this id; 0: not usable */
-  uint64_t base;       /* the first id it had */
-};
-
-void rt_direct_init(rt_direct *d, const char *path, int open_flags, bool (*verify)(const rt_direct *));
-RT_MUST_USE bool rt_direct_usable(const rt_direct *d);
-/* Every ring opens it anew before its next use: after a failed fsync, so that one write-back error is reported once
-** (errseq_t is kept per open file description). */
-void rt_direct_renew(rt_direct *d);
-/* The end: idle rings of the pool close their descriptors of it now, leased ones when they come back. No operation on it
-** may be in flight. */
-void rt_direct_retire(rt_direct *d, rt_pool *pool);
 
 /*
 ** ---- Operations ---------------------------------------------------------------------------------------------
@@ -266,7 +236,6 @@ struct rt_op {
   uint8_t phase;        /* enum rt__phase in internal.h                                 */
   uint8_t tries;        /* attempts repeated without progress                           */
   uint8_t marks;        /* RT__OP_* in internal.h                                       */
-  uint16_t slot;        /* of the ring's file table                                     */
   uint64_t private_[3]; /* of the loop's backend                                        */
 };
 
@@ -279,7 +248,7 @@ void rt_prep_fdatasync(rt_op *op, rt_file *f);
 void rt_prep_truncate(rt_op *op, rt_file *f, uint64_t size);
 void rt_prep_allocate(rt_op *op, rt_file *f, uint32_t mode, uint64_t offset, uint64_t length);
 void rt_prep_advise(rt_op *op, rt_file *f, uint32_t advice, uint64_t offset, uint64_t length);
-/* Opens path and sets f->fd to an ordinary close-on-exec descriptor. mode as in open(2). */
+/* Opens path and sets f->fd to a close-on-exec descriptor. mode as in open(2). */
 void rt_prep_open(rt_op *op, rt_file *f, const char *path, uint32_t flags, uint32_t mode);
 /* Closes f->fd and sets it to -1. */
 void rt_prep_close(rt_op *op, rt_file *f);
@@ -345,10 +314,9 @@ typedef enum rt_backend_choice {
 
 typedef struct rt_loop_options {
   rt_backend_choice backend;
-  unsigned entries;      /* submission queue size and bound on operations in flight; 0: 64 */
-  unsigned direct_slots; /* direct descriptors a ring keeps open at once; 0: 8        */
-  bool patient; /* Waiting returns to user space only when a whole group is through, and a cancellation asked for by
-                         ** another thread is passed on late. Right for batches on disk files; leased loops are so. */
+  unsigned entries; /* submission queue size and bound on operations in flight; 0: 64 */
+  bool patient;     /* Waiting returns to user space only when a whole group is through, and a cancellation asked for by
+                    ** another thread is passed on late. Right for batches on disk files; leased loops are so. */
 } rt_loop_options;
 
 /* Opens a loop. 0 or a negative errno (-EPERM: forbidden by seccomp or sysctl, -ENOSYS: no io_uring in this kernel,
@@ -387,13 +355,6 @@ RT_MUST_USE unsigned rt_in_flight(const rt_loop *loop);
 int rt_run_inline(rt_op *op);
 
 /*
-** Asks the kernel to read this part of a file's mapping into its cache, and does not wait for it: madvise(2) with MADV_WILLNEED. For those who
-** have no descriptor of the file. Here and now on the calling thread, a few microseconds for each request to the device. Returns 0 or a
-** negative errno; what lies behind the end of the mapping gives -ENOMEM after the rest was done. Any thread.
-*/
-int rt_advise_memory(const void *memory, uint64_t length);
-
-/*
 ** ---- Ring or inline ------------------------------------------------------------------------------------------
 **
 ** The one place that decides, from the table in route.c.
@@ -405,7 +366,8 @@ typedef struct rt_work {
   uint64_t bytes; /* of all of them                                          */
 } rt_work;
 
-/* Does a loop opened with `backend` take the ring for this work on this file? (A pool may still have none: rt_pool_lease.) */
+/* Does a loop opened with `backend` take the ring for this work on this file? (A pool may still have none:
+** rt_pool_lease.) */
 RT_MUST_USE bool rt_route_ring(rt_backend_choice backend, const rt_file *f, const rt_work *work);
 
 /*
@@ -413,10 +375,11 @@ RT_MUST_USE bool rt_route_ring(rt_backend_choice backend, const rt_file *f, cons
 **
 ** Rings are leased for the time of a batch and given back drained. Made lazily, last in first out.
 **
-** Two things may be refused. A ring: for good (forbidden, no io_uring in this kernel), or for want of memory or descriptors. And a worker
-** thread of the kernel, which carries out what cannot be done without waiting (writes, syncs, reads where RT_FILE_READS_PUNT is set):
-** at the limits RLIMIT_NPROC and pids.max io_uring_setup succeeds, but such an operation ends after some 50 ms, not carried out. The
-** operation goes inline then, and so does all that needs what was refused, until it is asked for again at growing intervals.
+** Two things may be refused. A ring: for good (forbidden, no io_uring in this kernel), or for want of memory or
+** descriptors. And a worker thread of the kernel, which carries out what cannot be done without waiting (writes, syncs,
+** reads where RT_FILE_READS_PUNT is set): at the limits RLIMIT_NPROC and pids.max io_uring_setup succeeds, but such an
+** operation ends after some 50 ms, not carried out. The operation goes inline then, and so does all that needs what was
+** refused, until it is asked for again at growing intervals.
 */
 typedef struct rt_pool_options {
   unsigned max_rings; /* 0: 8 */
@@ -426,23 +389,25 @@ typedef struct rt_pool_options {
 RT_MUST_USE int rt_pool_open(rt_pool **pool, const rt_pool_options *options);
 /* All leases must have been given back. */
 void rt_pool_close(rt_pool *pool);
-/* Closes the rings that are idle; what is known of the kernel stays. Rings that are leased come back later and are kept: who wants
-** none left when nobody has a file open trims when the last batch has been given back. */
+/* Closes the rings that are idle; what is known of the kernel stays. Rings that are leased come back later and are
+** kept: who wants none left when nobody has a file open trims when the last batch has been given back. A ring that is
+** closed ends the next epoll_wait of every thread that has used it with EINTR, some milliseconds later: not for each
+** batch. */
 void rt_pool_trim(rt_pool *pool);
-/* What is known without asking the kernel, so no ring is made: 1: a ring was made once; 0: none was wanted yet; a negative
-** errno: why none could be made, the last time it was tried. */
+/* What is known without asking the kernel, so no ring is made: 1: a ring was made once; 0: none was wanted yet; a
+** negative errno: why none could be made, the last time it was tried. */
 RT_MUST_USE int rt_pool_state(rt_pool *pool);
 
 /* What the kernel may refuse a pool, see above. */
 typedef enum rt_refusal { RT_REFUSED_NOTHING = 0, RT_REFUSED_RING, RT_REFUSED_WORKER } rt_refusal;
-/* For a log: each kind of refusal is told once in a pool's life, to whoever asks first after it has happened. *error: a negative errno, that of
-** clone(2) for a worker. No lock and no system call as long as there is nothing to tell. */
+/* For a log: each kind of refusal is told once in a pool's life, to whoever asks first after it has happened. *error: a
+** negative errno, that of clone(2) for a worker. No lock and no system call as long as there is nothing to tell. */
 RT_MUST_USE rt_refusal rt_pool_take_notice(rt_pool *pool, int *error);
 /* Can a ring be had at all? Makes the pool's first, with a NOP through io_uring_enter; 0 if there is one, or the negative errno. Where
 ** io_uring is forbidden the kernel is asked once; a shortage (-ENOMEM, -EMFILE) passes and is asked about again, at growing intervals. */
 RT_MUST_USE int rt_pool_probe(rt_pool *pool);
-/* A loop for this work: a ring if rt_route_ring says so and one can be had, with a worker if it takes one; otherwise rt_sync_loop().
-** Never NULL, never blocks. */
+/* A loop for this work: a ring if rt_route_ring says so and one can be had, with a worker if it takes one; otherwise
+** rt_sync_loop(). Never NULL, never blocks. */
 RT_MUST_USE rt_loop *rt_pool_lease(rt_pool *pool, rt_backend_choice backend, const rt_file *f, const rt_work *work);
 /* Gives it back; waits for whatever is still in flight. */
 void rt_pool_release(rt_pool *pool, rt_loop *loop);
@@ -525,8 +490,7 @@ typedef struct rt_stats {
   uint64_t batch_ops;               /* operations in them                           */
   uint64_t batch_sizes[RT_BUCKETS]; /* groups by their number of operations, bucket i: below 2^(i+1) */
   uint64_t depths[RT_BUCKETS];      /* io_uring_enter calls by the number in flight, likewise       */
-  uint64_t direct_opens;
-  uint64_t rings; /* rings created                                */
+  uint64_t rings;                   /* rings created                                */
 } rt_stats;
 
 /* Sums over all loops of the process, since start. Cheap relaxed counters: values may be a little apart from one another. */

@@ -139,7 +139,6 @@ void rt_stats_read(rt_stats *stats) {
       stats->batch_sizes[b] += get(&s->batch_sizes[b]);
       stats->depths[b] += get(&s->depths[b]);
     }
-    stats->direct_opens += get(&s->counters[RT__DIRECT_OPENS]);
     stats->rings += get(&s->counters[RT__RINGS]);
   }
 }

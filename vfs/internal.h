@@ -113,6 +113,8 @@ struct uringvfs_shared {
 int uringvfs__shared_join(uringvfs_file *f);
 /* Before it is closed. With the last connection of the process the idle rings go. */
 void uringvfs__shared_leave(uringvfs_file *f);
+/* Lets the idle rings go if no database is open: when one was made that could not be opened then. */
+void uringvfs__shared_trim(void);
 /* The connection's descriptor is closed, so the inode number may come to mean another file: nobody else joins the object. */
 void uringvfs__shared_forget(uringvfs_file *f);
 /* xShmMap has returned this. False: out of memory. */
@@ -310,8 +312,10 @@ bool uringvfs__readahead_holds_pages(const uringvfs_file *database);
 void uringvfs__readahead_written(uringvfs_file *database, bool wal, int64_t offset, int amount);
 /* What was read ahead may no longer be handed out. */
 void uringvfs__readahead_drop(uringvfs_file *database);
-/* The tenure is another: what was read ahead goes. */
-void uringvfs__readahead_tenure_changed(uringvfs_file *database);
+/* What was read ahead may not be handed out any more: it goes. */
+void uringvfs__readahead_tenure_ends(uringvfs_file *database);
+/* It may, from here on. */
+void uringvfs__readahead_tenure_begins(uringvfs_file *database);
 void uringvfs__readahead_close(uringvfs_file *database);
 
 /* ---- file.c ---- */
@@ -357,25 +361,25 @@ struct uringvfs_file {
   uringvfs_wal_writer writer;
 };
 
+static inline bool uringvfs__is_one_of(uringvfs_tenure_state state, unsigned states) {
+  return (states >> state & 1) != 0;
+}
+
 /* May frames of a transaction that has not committed wait in memory? */
 static inline bool uringvfs__may_hold_back(const uringvfs_file *database) {
-  return database->tenure.state == URINGVFS_TENURE_WRITING || database->tenure.state == URINGVFS_TENURE_ALONE;
+  return uringvfs__is_one_of(database->tenure.state, 1u << URINGVFS_TENURE_WRITING | 1u << URINGVFS_TENURE_ALONE);
 }
 
 /*
-** May a page that was read earlier be handed out? Under an exclusive lock nobody else changes it; in WAL mode nobody changes what the holder of a
-** read mark finds in either file (wal.c, walCheckpoint and walRestartLog); in rollback mode no database page changes under SHARED.
-** Without a visible lock (nolock=1) nothing is certain.
+** May a page that was read earlier be handed out? Under an exclusive lock nobody else changes it; in WAL mode nobody
+** changes what the holder of a read mark finds in either file (wal.c, walCheckpoint and walRestartLog); in rollback mode
+** no database page changes under SHARED. Without a visible lock (nolock=1) nothing is certain.
 */
 static inline bool uringvfs__may_hand_out(const uringvfs_file *database) {
-  switch (database->tenure.state) {
-  case URINGVFS_TENURE_ROLLBACK:
-  case URINGVFS_TENURE_READING:
-  case URINGVFS_TENURE_WRITING:
-  case URINGVFS_TENURE_ALONE:
-  case URINGVFS_TENURE_FROZEN: return !database->plain;
-  default: return false;
-  }
+  return !database->plain &&
+         uringvfs__is_one_of(database->tenure.state, 1u << URINGVFS_TENURE_ROLLBACK | 1u << URINGVFS_TENURE_READING |
+                                                         1u << URINGVFS_TENURE_WRITING | 1u << URINGVFS_TENURE_ALONE |
+                                                         1u << URINGVFS_TENURE_FROZEN);
 }
 
 /* In a child of a fork, by fork.c: the calls that cannot be refused must do without the parent. */

@@ -91,7 +91,7 @@ bool uringvfs__readahead_holds_pages(const uringvfs_file *database) {
   return database->readahead != NULL && database->readahead->buffer.memory != NULL;
 }
 
-void uringvfs__readahead_tenure_changed(uringvfs_file *database) {
+void uringvfs__readahead_tenure_ends(uringvfs_file *database) {
   uringvfs_readahead *ra = database->readahead;
   if (ra == NULL) return;
   uringvfs__readahead_drop(database);
@@ -102,7 +102,11 @@ void uringvfs__readahead_tenure_changed(uringvfs_file *database) {
   memset(ra->streams, 0,
          URINGVFS_STREAM_ROWS * sizeof *ra->streams); /* those of rows: row_lookup.c, look_for_columns */
   end_rows(ra);
-  uringvfs__wal_index_snapshot(database, database->tenure.read_mark, &ra->wal_frames);
+}
+
+void uringvfs__readahead_tenure_begins(uringvfs_file *database) {
+  uringvfs_readahead *ra = database->readahead;
+  if (ra != NULL) uringvfs__wal_index_snapshot(database, database->tenure.read_mark, &ra->wal_frames);
 }
 
 void uringvfs__readahead_written(uringvfs_file *database, bool wal, int64_t offset, int amount) {
@@ -399,7 +403,7 @@ static void came(uringvfs_file *database, uint32_t pgno, const void *page, int a
 }
 
 static bool is_wanted(const uringvfs_file *database) {
-  return uringvfs__may_hand_out(database) && database->options.readahead > 0;
+  return uringvfs__may_hand_out(database) && uringvfs__can_advise(database) && database->options.readahead > 0;
 }
 
 int uringvfs__readahead_read(uringvfs_file *database, uringvfs_file *file, void *data, int amount,

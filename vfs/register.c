@@ -80,6 +80,7 @@ static void link_wal(uringvfs_file *f) {
 static int fail_open(uringvfs_file *f, int rc) {
   if (f->parent->pMethods != NULL) f->parent->pMethods->xClose(f->parent);
   f->base.pMethods = NULL;
+  if (f->role == URINGVFS_DATABASE) uringvfs__shared_trim();
   return rc;
 }
 

@@ -96,10 +96,16 @@ void uringvfs__shared_leave(uringvfs_file *f) {
   if (f->next != NULL) f->next->link = f->link;
   if (--f->shared->connections == 0) destroy(f->shared);
   f->shared = NULL;
-  const bool last = list == NULL;
+  pthread_mutex_unlock(&mutex);
+  uringvfs__shared_trim();
+}
+
+void uringvfs__shared_trim(void) {
+  pthread_mutex_lock(&mutex);
+  const bool nobody = list == NULL;
   pthread_mutex_unlock(&mutex);
   /* One that opens a database meanwhile makes itself a new ring when it needs one. */
-  if (last) rt_pool_trim(uringvfs__pool);
+  if (nobody) rt_pool_trim(uringvfs__pool);
 }
 
 void uringvfs__shared_forget(uringvfs_file *f) {

@@ -23,7 +23,7 @@ char *uringvfs__stats_json(uringvfs_file *f) {
   uringvfs__readahead_stats(f, &ahead);
   return sqlite3_mprintf(
       "{\"vfs_version\":\"%s\",\"backend\":\"%s\",\"ring\":\"%s\","
-      "\"enters\":%llu,\"rings\":%llu,\"direct_opens\":%llu,\"batches\":%llu,\"batch_ops\":%llu,"
+      "\"enters\":%llu,\"rings\":%llu,\"batches\":%llu,\"batch_ops\":%llu,"
       "\"reads\":%llu,\"reads_inline\":%llu,\"writes\":%llu,\"writes_inline\":%llu,\"syncs\":%llu,\"syncs_inline\":%"
       "llu,"
       "\"resumed\":%llu,\"redone\":%llu,\"wal_batches\":%llu,\"wal_batch_frames\":%llu,\"wal_batch_bytes\":%llu,"
@@ -33,7 +33,7 @@ char *uringvfs__stats_json(uringvfs_file *f) {
       state > 0    ? "available"
       : state == 0 ? "not used"
                    : uringvfs__ring_unavailable_text(state, text, sizeof text),
-      s.enters, s.rings, s.direct_opens, s.batches, s.batch_ops, s.ops[RT_READ], s.inline_ops[RT_READ], s.ops[RT_WRITE],
+      s.enters, s.rings, s.batches, s.batch_ops, s.ops[RT_READ], s.inline_ops[RT_READ], s.ops[RT_WRITE],
       s.inline_ops[RT_WRITE], s.ops[RT_FDATASYNC], s.inline_ops[RT_FDATASYNC], s.resumed, s.redone,
       (unsigned long long)atomic_load_explicit(&wal_batches, memory_order_relaxed),
       (unsigned long long)atomic_load_explicit(&wal_batch_frames, memory_order_relaxed),

@@ -64,12 +64,8 @@ static void note(uringvfs_tenure *t, uringvfs_tenure_event event, int value) {
   case URINGVFS_EVENT_WAL: t->wal = value != 0; break;
   case URINGVFS_EVENT_WAL_INDEX: t->wal_index = value != 0; break;
   case URINGVFS_EVENT_COMMITTED: break;
-  case URINGVFS_EVENT_CLOSE: *t = (uringvfs_tenure){.read_mark = -1}; break;
+  case URINGVFS_EVENT_CLOSE: *t = (uringvfs_tenure){.state = t->state, .read_mark = -1}; break;
   }
-}
-
-static bool is_read_mark_held(uringvfs_tenure_state s) {
-  return s == URINGVFS_TENURE_READING || s == URINGVFS_TENURE_WRITING;
 }
 
 /* Whatever is held back or waits to be handed out is allowed to. A mistake here costs commits: better none at all. */
@@ -79,17 +75,29 @@ static void check(const uringvfs_file *f) {
   if (uringvfs__readahead_holds_pages(f) && !uringvfs__may_hand_out(f)) abort();
 }
 
-void uringvfs__tenure_event(uringvfs_file *f, uringvfs_tenure_event event, int value) {
-  uringvfs_tenure *t = &f->tenure;
-  const uringvfs_tenure_state before = t->state;
+/* The read mark is held from one state to the other. */
+static bool is_read_mark_kept(uringvfs_tenure_state before, uringvfs_tenure_state now) {
+  const unsigned held = 1u << URINGVFS_TENURE_READING | 1u << URINGVFS_TENURE_WRITING;
+  return uringvfs__is_one_of(before, held) && uringvfs__is_one_of(now, held);
+}
+
+static void change(uringvfs_file *f, uringvfs_tenure_state to) {
+  const uringvfs_tenure_state before = f->tenure.state;
   const bool held_back = uringvfs__may_hold_back(f), handed_out = uringvfs__may_hand_out(f);
-  note(t, event, value);
-  t->state = state_of(t);
-  const bool changed = t->state != before;
-  if (f->wal != NULL && (changed || event == URINGVFS_EVENT_COMMITTED) && (held_back || uringvfs__may_hold_back(f)))
-    uringvfs__wal_tenure_ends(f->wal);
-  if (changed && (handed_out || uringvfs__may_hand_out(f)) &&
-      !(is_read_mark_held(before) && is_read_mark_held(t->state)))
-    uringvfs__readahead_tenure_changed(f);
+  f->tenure.state = to;
+  if (f->wal != NULL && (held_back || uringvfs__may_hold_back(f))) uringvfs__wal_tenure_ends(f->wal);
+  if (!is_read_mark_kept(before, to)) {
+    if (handed_out) uringvfs__readahead_tenure_ends(f);
+    if (uringvfs__may_hand_out(f)) uringvfs__readahead_tenure_begins(f);
+  }
   check(f);
+}
+
+void uringvfs__tenure_event(uringvfs_file *f, uringvfs_tenure_event event, int value) {
+  note(&f->tenure, event, value);
+  const uringvfs_tenure_state to = state_of(&f->tenure);
+  if (to != f->tenure.state)
+    change(f, to);
+  else if (event == URINGVFS_EVENT_COMMITTED && f->wal != NULL && uringvfs__may_hold_back(f))
+    uringvfs__wal_tenure_ends(f->wal);
 }

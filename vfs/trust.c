@@ -21,17 +21,28 @@
 
 bool uringvfs__trust_any_parent;
 
+/*
+** SQLite registers its own first, and every later VFS stands before them on the list, under the same name or another (os.c,
+** sqlite3_vfs_register). So the last of a name is the built-in one.
+*/
+static const sqlite3_vfs *last_named(const char *name) {
+  const sqlite3_vfs *found = NULL;
+  for (const sqlite3_vfs *vfs = sqlite3_vfs_find(NULL); vfs != NULL; vfs = vfs->pNext)
+    if (strcmp(vfs->zName, name) == 0) found = vfs;
+  return found;
+}
+
+static bool is_same(const sqlite3_vfs *parent, const sqlite3_vfs *built_in) {
+  return built_in != NULL && parent->xOpen == built_in->xOpen && parent->pAppData == built_in->pAppData;
+}
+
 bool uringvfs__trusts(const sqlite3_vfs *parent) {
-  static const char *const built_in[] = {"unix", "unix-none", "unix-dotfile", "unix-excl"};
-  /* A VFS that shadows one of these names does not have the xOpen that the others share. */
-  const sqlite3_vfs *first = sqlite3_vfs_find("unix-none"), *second = sqlite3_vfs_find("unix-dotfile");
+  const sqlite3_vfs *none = last_named("unix-none"), *dotfile = last_named("unix-dotfile");
   if (uringvfs__trust_any_parent) return true;
-  if (first == NULL || second == NULL || first->xOpen != second->xOpen || parent->xOpen != first->xOpen) return false;
-  for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++) {
-    const sqlite3_vfs *vfs = sqlite3_vfs_find(built_in[i]);
-    if (vfs != NULL && vfs->xOpen == parent->xOpen && vfs->pAppData == parent->pAppData) return true;
-  }
-  return false;
+  /* os_unix.c has one xOpen for all of them. */
+  if (none == NULL || dotfile == NULL || none->xOpen != dotfile->xOpen || parent->xOpen != none->xOpen) return false;
+  return is_same(parent, last_named("unix")) || is_same(parent, last_named("unix-excl")) || is_same(parent, none) ||
+         is_same(parent, dotfile);
 }
 
 /* ---- system calls ---- */

@@ -100,7 +100,7 @@ static rt_turn file_turn(void *self) {
     return submit(j, OPENED);
   case OPENED:
     RT_TURN_IF_IO(rt_await(&j->op.c));
-    j->file.traits = rt_probe_traits(r->path);
+    j->file.traits = rt_probe_traits_fd(j->file.fd);
     (void)posix_fadvise(j->file.fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     rt_prep_read(&j->op, &j->file, j->buffer, PIECE, 0);
     return submit(j, READING);

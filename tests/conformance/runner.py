@@ -171,8 +171,9 @@ def stats_difference(side, result):
         return f'PRAGMA uring_stats gave no JSON object: {result.stats!r}'
     if stats.get('backend') != side.backend: return f"uring_stats: backend {stats.get('backend')}, not {side.backend}"
     inline = sum(stats[name + '_inline'] for name in ('reads', 'writes'))
-    if side.backend == 'uring' and (inline or not stats['direct_opens']): return f'uring_backend=uring, but not by the ring: {stats}'
-    if side.backend == 'sync' and (stats['direct_opens'] or inline != stats['reads'] + stats['writes']):
+    total = stats['reads'] + stats['writes']
+    if side.backend == 'uring' and (inline or total == 0): return f'uring_backend=uring, but not by the ring: {stats}'
+    if side.backend == 'sync' and (stats['enters'] or inline != total):
         return f'uring_backend=sync, but by the ring: {stats}'
     return ''
 
@@ -183,10 +184,10 @@ def available_backends():
     directory = tempfile.mkdtemp(prefix='uringvfs-')
     try:
         side = Side('auto')
-        done = shell(f"{side.preamble()}.open '{side.uri('probe.db')}'\nPRAGMA uring_stats;\n", directory)
+        done = shell(f"{side.preamble()}.open '{side.uri('probe.db')}'\nPRAGMA uring_backend=uring;\nPRAGMA uring_stats;\n", directory)
         try:
-            ring = json.loads(done.stdout)['ring']
-        except (ValueError, KeyError):
+            ring = json.loads(done.stdout.splitlines()[-1])['ring']
+        except (ValueError, KeyError, IndexError):
             sys.exit(f'{EXTENSION} does not load or has no uring_stats:\n{(done.stdout + done.stderr).decode()}')
         return (BACKENDS, '') if ring == 'available' else (('auto', 'sync'), f'io_uring: {ring}')
     finally:

@@ -64,7 +64,7 @@ int main(int argc, char **argv) {
            pages);
   run(db, sql);
   run(db, "PRAGMA wal_checkpoint(TRUNCATE)");
-  /* warm: the WAL's header and first syncs, rings and direct descriptors, the cache, the wal-index's memory */
+  /* warm: the WAL's header and first syncs, rings, the cache, the wal-index's memory */
   for (int i = 0; i < 2; i++) run(db, "UPDATE t SET pad=randomblob(3000)");
   snprintf(sql, sizeof sql, "SELECT sum(length(pad)) FROM t");
   run(db, sql);

@@ -136,7 +136,7 @@ static void happen(event what, const char *dir, const char *path) {
   }
 }
 
-/* Ten more databases through the same rings: more than a ring has slots for direct descriptors. */
+/* Twelve more databases through the same rings. */
 static void use_others(const char *dir, const char *vfs) {
   for (int i = 0; i < 12; i++) {
     char name[PATH_MAX + 32];

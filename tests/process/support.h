@@ -433,13 +433,14 @@ static void support_sqlite(void) {
     fprintf(stderr, "uringvfs_register: %d\n", rc);
     exit(1);
   }
-  /* The sysctl and seccomp are the usual reasons for no rings; the statistics name them. */
+  /* The sysctl and seccomp are the usual reasons for no rings; the statistics name them when one was asked for. */
   char name[PATH_MAX + 64];
   snprintf(name, sizeof(name), "%s/ring-probe-%d.db", work_dir, (int)getpid());
   sqlite3 *db = NULL;
   row_value value;
-  if (db_open_rc(name, "uring", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db) == SQLITE_OK &&
-      sql_rc(db, "PRAGMA uring_stats", &value) == SQLITE_OK) {
+  if (db_open_rc(name, "uring", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db) == SQLITE_OK) {
+    (void)sql_rc(db, "PRAGMA uring_backend=uring", NULL);
+    if (sql_rc(db, "PRAGMA uring_stats", &value) != SQLITE_OK) value.text[0] = 0;
     const char *ring = strstr(value.text, "\"ring\"");
     ring_works = ring != NULL && strncmp(ring + 6 + strspn(ring + 6, ": \""), "available", 9) == 0;
     if (!ring_works) fprintf(stderr, "no rings here, the synchronous backend is tested: %s\n", value.text);

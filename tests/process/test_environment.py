@@ -70,7 +70,8 @@ def run(directory, vfs, extension, mode):
 def backend(directory, extension):
     """uring where rings can be had, otherwise auto."""
     probe = subprocess.run(["sqlite3", "-batch", ":memory:"], capture_output=True, text=True, timeout=60,
-                           input=".load %s\n.open 'file:%s?vfs=uring'\nCREATE TABLE IF NOT EXISTS t(a);\nPRAGMA uring_stats;\n"
+                           input=".load %s\n.open 'file:%s?vfs=uring'\nCREATE TABLE IF NOT EXISTS t(a);\n"
+                           "PRAGMA uring_backend=uring;\nPRAGMA uring_stats;\n"
                            % (extension, os.path.join(directory, "probe.db")))
     return "uring" if re.search(r'"ring": ?"available"', probe.stdout) else "auto"
 

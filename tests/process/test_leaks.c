@@ -1,8 +1,8 @@
 /*
 ** test_leaks.c - connections opened and closed in a loop leave nothing behind: no descriptor, no ring, no memory.
 **
-** Rings go to a pool of the process and stay there, so what is tested is that neither they nor anything else grows with the
-** number of connections. Under valgrind (make check-valgrind) the rounds are fewer.
+** Rings go to a pool of the process until the last database is closed. What is tested is that then none is left, and that
+** nothing else grows with the number of connections. Under valgrind (make check-valgrind) the rounds are fewer.
 */
 #include "support.h"
 #include <malloc.h>
@@ -90,57 +90,45 @@ static void remove_databases(void) {
 static void test_no_descriptor_ring_or_memory_leaks(void **state) {
   (void)state;
   int rounds = getenv("LEAK_ROUNDS") != NULL ? atoi(getenv("LEAK_ROUNDS")) : 8;
-  int descriptors = 0, rings = 0;
+  int descriptors = 0;
   long long created = 0, memory = 0;
   size_t heap = 0;
   for (int i = 0; i < rounds; i++) {
     round_of_connections();
-    long long created_now = rings_created();
+    created = rings_created();
     remove_databases();
-    int descriptors_now = fd_count(), rings_now = ring_count();
+    int descriptors_now = fd_count();
     long long memory_now = sqlite3_memory_used();
     size_t heap_now = heap_used();
     if (i < 2) { /* pools, caches and lazily made things are there after the second round */
       descriptors = descriptors_now;
-      rings = rings_now;
-      created = created_now;
       memory = memory_now;
       heap = heap_now;
       continue;
     }
-    if (descriptors_now != descriptors || rings_now != rings) fd_print();
+    if (descriptors_now != descriptors || ring_count() > 0) fd_print();
     assert_int_equal(descriptors_now, descriptors);
-    assert_int_equal(rings_now, rings);
-    assert_int_equal(created_now, created);
+    assert_int_equal(ring_count(), 0); /* the last one to close takes them along */
     assert_int_equal(memory_now, memory);
-    /* One object of 16 bytes leaked per connection would be 2 KiB in each round. */
-    if (heap_now > heap + 1024) fail_msg("the heap grew from %zu to %zu bytes in round %d", heap, heap_now, i);
+    /* One object of 16 bytes leaked per connection would be 2 KiB in each round. The figure moves up and down by as much, with the
+    ** default VFS too, but not in each round. */
+    if (heap_now > heap + (size_t)(i + 1) * 1024)
+      fail_msg("the heap grew from %zu to %zu bytes in round %d", heap, heap_now, i);
   }
-  printf(
-      "%d rounds of %d connections: %d descriptors, %d rings, %lld rings ever made, %lld bytes of SQLite, heap %zu\n",
-      rounds, 2 * CONNECTIONS, descriptors, rings, created, memory, heap);
-  if (ring_works) assert_true(rings > 0);
+  printf("%d rounds of %d connections: %d descriptors, %lld rings ever made, %lld bytes of SQLite, heap %zu\n", rounds,
+         2 * CONNECTIONS, descriptors, created, memory, heap);
+  if (ring_works) assert_true(created > 0);
 }
 
-/* With nothing open, only rings of the pool may still be open, and no file. */
+/* With no database open, no file and no ring is. */
 static void test_nothing_is_open_when_all_is_closed(void **state) {
   (void)state;
   int n = fd_list(fd_now, 4096);
   for (int i = 0; i < n; i++) {
     if (strstr(fd_now[i].target, work_dir) != NULL) fail_msg("fd %d is still open: %s", fd_now[i].fd, fd_now[i].target);
   }
-  /* Nor by a ring: a direct descriptor of a deleted file would keep its space allocated. fdinfo lists a ring's files. */
-  for (int i = 0; i < n; i++) {
-    char path[64], line[1024];
-    if (strstr(fd_now[i].target, "[io_uring]") == NULL) continue;
-    snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd_now[i].fd);
-    FILE *f = fopen(path, "re");
-    assert_non_null(f);
-    while (fgets(line, sizeof(line), f) != NULL) {
-      if (strstr(line, ".db") != NULL) fail_msg("ring %d keeps a file open: %s", fd_now[i].fd, line);
-    }
-    fclose(f);
-  }
+  for (int i = 0; i < n; i++)
+    if (strstr(fd_now[i].target, "[io_uring]") != NULL) fail_msg("fd %d is a ring", fd_now[i].fd);
 }
 
 int main(void) {

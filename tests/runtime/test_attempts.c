@@ -135,7 +135,8 @@ static int64_t count_inline(rt_op *op) {
   return (int64_t)op->length;
 }
 
-/* A file that has a descriptor and inline operations: whatever does not end on the ring ends there, never in a system call. */
+/* A file that has a descriptor and inline operations: whatever does not end on the ring ends there, never in a system
+** call. */
 static void given_up_attempts_of_a_shared_file(void **state) {
   bed *t = *state;
   rt_file f;

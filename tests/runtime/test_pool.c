@@ -1,5 +1,5 @@
 /*
-** test_pool.c - leases: reuse, bounds, refusals and backing off, trimming, retired files, forks, many threads.
+** test_pool.c - leases: reuse, bounds, refusals and backing off, trimming, forks, many threads.
 */
 #include "support.h"
 
@@ -33,7 +33,6 @@ static uint64_t stopped_clock(void) { return clock_ns; }
 
 typedef struct bed {
   rt_pool *pool;
-  rt_direct direct;
   rt_file file;
   int fd;
   char path[64];
@@ -58,14 +57,12 @@ static int set_up(void **state) {
   const rt_pool_options options = {.max_rings = 3, .entries = 16};
   if (rt_pool_open(&t->pool, &options)) return -1;
   t->fd = temporary_path(t->path, 4096);
-  rt_direct_init(&t->direct, t->path, O_RDWR, NULL);
-  rt_file_init_inline(&t->file, inline_fn, &t->direct);
+  rt_file_init_shared(&t->file, t->fd, inline_fn);
   return 0;
 }
 
 static int take_down(void **state) {
   bed *t = *state;
-  rt_direct_retire(&t->direct, t->pool);
   rt_pool_close(t->pool);
   close(t->fd);
   unlink(t->path);
@@ -78,12 +75,6 @@ static bed *of(void **state) {
   bed *t = *state;
   if (rt_pool_probe(t->pool)) skip();
   return t;
-}
-
-static uint64_t opens(void) {
-  rt_stats s;
-  rt_stats_read(&s);
-  return s.direct_opens;
 }
 
 static int read_some(rt_loop *loop, rt_file *f) {
@@ -109,7 +100,6 @@ static void rings_are_reused(void **state) {
   unsigned before = setups;
   rt_loop *first = rt_pool_lease(t->pool, RT_BACKEND_AUTO, &t->file, &batch);
   assert_ptr_not_equal(first, rt_sync_loop());
-  uint64_t opened = opens();
   assert_int_equal(read_some(first, &t->file), 0);
   rt_pool_release(t->pool, first);
   for (unsigned i = 0; i < 10; i++) {
@@ -119,19 +109,6 @@ static void rings_are_reused(void **state) {
     rt_pool_release(t->pool, loop);
   }
   assert_int_equal(setups, before); /* the probe's ring served all */
-  assert_int_equal(opens() - opened, 1);
-}
-
-static void a_ring_that_has_the_file_open_is_preferred(void **state) {
-  bed *t = of(state);
-  rt_loop *a = rt_pool_lease(t->pool, RT_BACKEND_AUTO, &t->file, &batch);
-  rt_loop *b = rt_pool_lease(t->pool, RT_BACKEND_AUTO, &t->file, &batch);
-  assert_int_equal(read_some(a, &t->file), 0);
-  rt_pool_release(t->pool, a);
-  rt_pool_release(t->pool, b); /* on top of the stack */
-  rt_loop *c = rt_pool_lease(t->pool, RT_BACKEND_AUTO, &t->file, &batch);
-  assert_ptr_equal(c, a);
-  rt_pool_release(t->pool, c);
 }
 
 static void bounded(void **state) {
@@ -361,8 +338,9 @@ static int child_without_threads(int fd, unsigned traits) {
 }
 
 /*
-** A ring read takes a worker only if something is in its way. It always does on tmpfs, and a file that does not say so is taken for one where
-** something was: reads stay away from the ring, too, and come back as soon as one was carried out there.
+** A ring read takes a worker only if something is in its way. It always does on tmpfs, and a file that does not say so
+** is taken for one where something was: reads stay away from the ring, too, and come back as soon as one was carried
+** out there.
 */
 static int child_with_punted_reads(int fd, unsigned traits) {
   rt_pool *pool;
@@ -393,11 +371,12 @@ static int child_with_punted_reads(int fd, unsigned traits) {
 }
 
 static void run_child(int (*child_main)(int fd, unsigned traits), int fd, unsigned traits) {
+  if (under_valgrind()) skip(); /* a child of it that has a ring dies in valgrind's own handling of its stack */
   pid_t child = fork();
   if (child == 0) _exit(child_main(fd, traits));
   int status;
   waitpid(child, &status, 0);
-  assert_true(WIFEXITED(status));
+  if (!WIFEXITED(status)) fail_msg("the child ended by signal %d", WTERMSIG(status));
   if (WEXITSTATUS(status) == NOT_HERE) skip();
   assert_int_equal(WEXITSTATUS(status), 0);
 }
@@ -421,54 +400,6 @@ static void workers_that_cannot_be_had_on_tmpfs(void **state) {
   close(fd);
 }
 
-static unsigned links_to(const char *path) {
-  /* how many descriptors of a removed file the rings still hold shows in whether its space is freed; here: try to lease the file */
-  int fd = open(path, O_RDWR | O_CLOEXEC);
-  if (fd < 0) return 0;
-  /* a write lease is granted only if nobody else has the file open */
-  int r = fcntl(fd, F_SETLEASE, F_WRLCK);
-  if (r == 0) (void)fcntl(fd, F_SETLEASE, F_UNLCK);
-  close(fd);
-  return r == 0 ? 0 : 1;
-}
-
-static void retired_files_are_closed(void **state) {
-  bed *t = of(state);
-  close(t->fd);
-  if (links_to(t->path)) { /* leases are not to be had here */
-    t->fd = open(t->path, O_RDWR | O_CLOEXEC);
-    skip();
-  }
-  for (unsigned leased = 0; leased < 2; leased++) {
-    rt_direct_init(&t->direct, t->path, O_RDWR, NULL);
-    rt_loop *loop = rt_pool_lease(t->pool, RT_BACKEND_AUTO, &t->file, &batch);
-    assert_int_equal(read_some(loop, &t->file), 0);
-    rt_direct_renew(&t->direct);
-    assert_int_equal(read_some(loop, &t->file), 0);
-    assert_int_equal(links_to(t->path), 1);
-    if (!leased) rt_pool_release(t->pool, loop);
-    rt_direct_retire(&t->direct, t->pool);
-    if (leased) rt_pool_release(t->pool, loop);
-    assert_int_equal(links_to(t->path), 0);
-  }
-  t->fd = open(t->path, O_RDWR | O_CLOEXEC);
-}
-
-static void more_retired_than_remembered(void **state) {
-  bed *t = of(state);
-  rt_loop *loop = rt_pool_lease(t->pool, RT_BACKEND_AUTO, &t->file, &batch);
-  assert_int_equal(read_some(loop, &t->file), 0);
-  for (unsigned i = 0; i < 200; i++) {
-    rt_direct d;
-    rt_direct_init(&d, t->path, O_RDWR, NULL);
-    rt_direct_retire(&d, t->pool);
-  }
-  rt_pool_release(t->pool, loop);
-  loop = rt_pool_lease(t->pool, RT_BACKEND_AUTO, &t->file, &batch);
-  assert_int_equal(read_some(loop, &t->file), 0);
-  rt_pool_release(t->pool, loop);
-}
-
 static int child_of_a_fork(bed *t, rt_loop *leased) {
   rt_pool_after_fork(t->pool);
   rt_loop *loop = rt_pool_lease(t->pool, RT_BACKEND_AUTO, &t->file, &batch);
@@ -479,7 +410,6 @@ static int child_of_a_fork(bed *t, rt_loop *leased) {
     if (read_some(leased, &t->file)) return 3; /* carried across: carried out without the ring */
     rt_pool_release(t->pool, leased);
   }
-  rt_direct_retire(&t->direct, t->pool);
   rt_pool_close(t->pool);
   return 0;
 }
@@ -519,7 +449,6 @@ static void many_threads(void **state) {
   bed *t = of(state);
   pthread_t threads[6];
   for (unsigned i = 0; i < COUNT(threads); i++) pthread_create(&threads[i], NULL, use_pool, t);
-  for (unsigned i = 0; i < 50; i++) rt_direct_renew(&t->direct);
   for (unsigned i = 0; i < COUNT(threads); i++) {
     void *failed;
     pthread_join(threads[i], &failed);
@@ -571,7 +500,6 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       T(release_leaves_nothing_behind), /* before any ring was closed: that interrupts, too, and later */
       T(rings_are_reused),
-      T(a_ring_that_has_the_file_open_is_preferred),
       T(bounded),
       T(what_the_route_says),
       T(forbidden_is_asked_once),
@@ -579,8 +507,6 @@ int main(void) {
       T(trimmed_rings_are_closed),
       T(workers_that_cannot_be_had),
       T(workers_that_cannot_be_had_on_tmpfs),
-      T(retired_files_are_closed),
-      T(more_retired_than_remembered),
       T(fork_in_the_middle),
       T(many_threads),
       T(release_drains),

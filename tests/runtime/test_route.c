@@ -33,7 +33,7 @@ static void lone_operations(void **state) {
                {RT_FDATASYNC, 0, 0, 0}, {RT_FDATASYNC, -EIO, -EIO, 0}};
   rt_file f;
   char buf[10];
-  rt_file_init_inline(&f, give_answer, NULL);
+  rt_file_init_shared(&f, -1, give_answer);
   for (unsigned i = 0; i < COUNT(cases); i++)
     for (unsigned through_loop = 0; through_loop < 2; through_loop++) {
       rt_op op = {0};
@@ -84,7 +84,7 @@ static void no_way_into_a_ring(void **state) {
   (void)state;
   rt_file f;
   const rt_work many = {RT_READ, false, 64, 1 << 20};
-  rt_file_init_inline(&f, no_inline, NULL);
+  rt_file_init_shared(&f, -1, no_inline);
   assert_false(rt_route_ring(RT_BACKEND_URING, &f, &many));
 }
 
@@ -134,19 +134,6 @@ static void automatic_loop(void **state) {
   for (unsigned i = 0; i < 8; i++) assert_filled(buf[i], 16, i * 16);
   rt_loop_close(loop);
   close(f.fd);
-}
-
-static void probes(void **state) {
-  (void)state;
-  char path[64];
-  int fd = temporary_path(path, 1);
-  unsigned traits = rt_probe_traits(path);
-  assert_int_equal(traits & ~(unsigned)RT_FILE_READS_PUNT, 0);
-  assert_int_equal(rt_probe_traits(path), traits);
-  assert_int_equal(rt_probe_traits("/there/is/no/such/directory/x"), 0);
-  if (access("/dev/shm", W_OK) == 0) assert_true(rt_probe_traits("/dev/shm/x") & RT_FILE_READS_PUNT);
-  close(fd);
-  unlink(path);
 }
 
 static void close_all(const int *fd, unsigned n) {
@@ -202,15 +189,10 @@ static void probes_touch_no_page(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(lone_operations),
-      cmocka_unit_test(the_table),
-      cmocka_unit_test(forced_backends),
-      cmocka_unit_test(no_way_into_a_ring),
-      cmocka_unit_test(streams_never_inline),
-      cmocka_unit_test(automatic_loop),
-      cmocka_unit_test(probes),
-      cmocka_unit_test(probes_of_open_files),
-      cmocka_unit_test(probes_touch_no_page),
+      cmocka_unit_test(lone_operations),      cmocka_unit_test(the_table),
+      cmocka_unit_test(forced_backends),      cmocka_unit_test(no_way_into_a_ring),
+      cmocka_unit_test(streams_never_inline), cmocka_unit_test(automatic_loop),
+      cmocka_unit_test(probes_of_open_files), cmocka_unit_test(probes_touch_no_page),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /*
 ** test_uring.c - what only the real io_uring can show: faults of io_uring_enter, chains cut in two, cancellation of a read that never
-** comes, direct descriptors, threads that exit, processes that fork.
+** comes, threads that exit.
 */
 #include "support.h"
 
@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <pthread.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 typedef struct bed {
@@ -316,156 +315,6 @@ static void closing_waits_for_what_is_in_flight(void **state) {
   assert_true(rt_finished(&op.c));
 }
 
-/*
-** ---- Direct descriptors
-*/
-static unsigned inline_calls;
-static int inline_fd;
-
-static int64_t inline_fn(rt_op *op) {
-  inline_calls++;
-  switch (rt_kind_of(&op->c)) {
-  case RT_READ: return pread(inline_fd, op->buf, op->length, (off_t)op->offset);
-  case RT_WRITE: return pwrite(inline_fd, op->buf, op->length, (off_t)op->offset);
-  default: return fdatasync(inline_fd) ? -errno : 0;
-  }
-}
-
-static bool verdict;
-static bool verify(const rt_direct *d) {
-  assert_non_null(d->path);
-  return verdict;
-}
-
-static void direct_bed(bed *t, rt_direct *d, rt_file *f) {
-  inline_calls = 0;
-  inline_fd = t->fd;
-  verdict = true;
-  rt_direct_init(d, t->path, O_RDWR, verify);
-  rt_file_init_inline(f, inline_fn, d);
-}
-
-static uint64_t opens(void) {
-  rt_stats s;
-  rt_stats_read(&s);
-  return s.direct_opens;
-}
-
-static void read_one(rt_loop *loop, rt_file *f) {
-  char buf[SIZE] = {0};
-  rt_op op = {0};
-  rt_prep_read(&op, f, buf, SIZE, 100);
-  rt_submit(loop, &op);
-  assert_int_equal(rt_wait(loop, &op.c), 0);
-  assert_filled(buf, SIZE, 100);
-}
-
-static void direct_descriptors(void **state) {
-  bed *t = of(state);
-  rt_direct d;
-  rt_file f;
-  direct_bed(t, &d, &f);
-  uint64_t before = opens();
-  read_one(t->loop, &f);
-  read_one(t->loop, &f);
-  assert_int_equal(opens() - before, 1);
-  assert_int_equal(inline_calls, 0);
-  rt_direct_renew(&d);
-  read_one(t->loop, &f);
-  assert_int_equal(opens() - before, 2);
-  rt_direct_retire(&d, NULL);
-  assert_false(rt_direct_usable(&d));
-  read_one(t->loop, &f);
-  assert_int_equal(inline_calls, 1);
-}
-
-static void direct_descriptor_of_another_file(void **state) {
-  bed *t = of(state);
-  rt_direct d;
-  rt_file f;
-  direct_bed(t, &d, &f);
-  verdict = false;
-  read_one(t->loop, &f);
-  assert_int_equal(inline_calls, 1);
-  assert_false(rt_direct_usable(&d));
-  uint64_t before = opens();
-  read_one(t->loop, &f);
-  assert_int_equal(opens(), before);
-  rt_direct_renew(&d); /* stays as it is */
-  assert_false(rt_direct_usable(&d));
-}
-
-static void direct_descriptor_that_cannot_be_opened(void **state) {
-  bed *t = of(state);
-  rt_direct d;
-  rt_file f;
-  direct_bed(t, &d, &f);
-  d.path = "/there/is/no/such/file";
-  read_one(t->loop, &f);
-  assert_int_equal(inline_calls, 1);
-  assert_false(rt_direct_usable(&d));
-}
-
-/* More files than slots: what is not in use makes room. */
-static void direct_slots_are_given_up(void **state) {
-  bed *t = of(state);
-  rt_loop *loop;
-  const rt_loop_options options = {.backend = RT_BACKEND_URING, .direct_slots = 3};
-  assert_int_equal(rt_loop_open(&loop, &options), 0);
-  rt_direct d[7];
-  rt_file f[7];
-  for (unsigned i = 0; i < 7; i++) direct_bed(t, &d[i], &f[i]);
-  for (unsigned round = 0; round < 3; round++)
-    for (unsigned i = 0; i < 7; i++) read_one(loop, &f[i]);
-  assert_int_equal(inline_calls, 0);
-  rt_op ops[7] = {0};
-  char buf[7][SIZE];
-  for (unsigned i = 0; i < 7; i++) {
-    rt_prep_read(&ops[i], &f[i], buf[i], SIZE, 0);
-    rt_submit(loop, &ops[i]);
-  }
-  rt_run(loop);
-  for (unsigned i = 0; i < 7; i++) {
-    assert_int_equal(rt_error(&ops[i].c), 0);
-    assert_filled(buf[i], SIZE, 0);
-  }
-  rt_loop_close(loop);
-}
-
-static bool locked_by_us(const char *path) {
-  pid_t child = fork();
-  if (child == 0) {
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 10};
-    _exit(fcntl(fd, F_SETLK, &l) == 0 ? 0 : 1);
-  }
-  int status;
-  waitpid(child, &status, 0);
-  return WEXITSTATUS(status) == 1;
-}
-
-/* close(2) of any ordinary descriptor of the file would drop the process's locks; closing direct ones must not. */
-static void direct_descriptors_leave_locks_alone(void **state) {
-  bed *t = of(state);
-  rt_direct d;
-  rt_file f;
-  rt_pool *pool;
-  const rt_work work = {RT_READ, false, 32, 0};
-  struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 10};
-  assert_int_equal(fcntl(t->fd, F_SETLK, &l), 0);
-  direct_bed(t, &d, &f);
-  assert_int_equal(rt_pool_open(&pool, NULL), 0);
-  rt_loop *loop = rt_pool_lease(pool, RT_BACKEND_URING, &f, &work);
-  read_one(loop, &f);
-  rt_direct_renew(&d);
-  read_one(loop, &f);
-  rt_pool_release(pool, loop);
-  rt_direct_retire(&d, pool);
-  assert_true(locked_by_us(t->path));
-  rt_pool_close(pool);
-  assert_true(locked_by_us(t->path));
-}
-
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, take_down)
 int main(void) {
   const struct CMUnitTest tests[] = {
@@ -480,11 +329,6 @@ int main(void) {
       T(cancel_from_another_thread),
       T(thread_that_exits),
       T(closing_waits_for_what_is_in_flight),
-      T(direct_descriptors),
-      T(direct_descriptor_of_another_file),
-      T(direct_descriptor_that_cannot_be_opened),
-      T(direct_slots_are_given_up),
-      T(direct_descriptors_leave_locks_alone),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,12 +32,6 @@ static bool memory_can(const rt_loop *loop, rt_kind kind) {
   return kind != RT_TIMEOUT;
 }
 
-static bool memory_prepare(rt_loop *loop, rt_op *op) {
-  (void)loop;
-  (void)op;
-  return true;
-}
-
 static bool memory_start(rt_loop *loop, rt_op *op, bool link) {
   memory *m = of(loop);
   if (link && !m->can_link) return false;
@@ -146,7 +140,6 @@ static bool memory_arm(rt_loop *loop) {
 static const rt__backend backend = {
     .name = "memory",
     .can = memory_can,
-    .prepare = memory_prepare,
     .start = memory_start,
     .enter = memory_enter,
     .reap = memory_reap,

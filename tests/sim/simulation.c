@@ -36,12 +36,6 @@ static bool sim_can(const rt_loop *loop, rt_kind kind) {
   return kind != RT_TIMEOUT;
 }
 
-static bool sim_prepare(rt_loop *loop, rt_op *op) {
-  (void)loop;
-  (void)op;
-  return true;
-}
-
 /* Mostly microseconds, now and then milliseconds. */
 static uint64_t latency(simulation *s) {
   uint64_t r = sim_random(&s->random);
@@ -157,7 +151,6 @@ static uint64_t sim_clock(rt_loop *loop) { return of(loop)->now_ns; }
 static const rt__backend backend = {
     .name = "simulation",
     .can = sim_can,
-    .prepare = sim_prepare,
     .start = sim_start,
     .enter = sim_enter,
     .reap = sim_reap,

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Runs SQLite's test scripts on the default VFS and on uring, each in a process and directory of its own, and compares.
 
-usage: suite.py --source DIR --fixture PROGRAM --known FILE --out DIR [--jobs N] [--modes uring,ring] [PATTERN ...]
+usage: suite.py --source DIR --fixture PROGRAM --known FILE --out DIR [--jobs N] [--modes uring,ring]
+                [--permutation NAME] [--run WORDS] [PATTERN ...]
 
 A script's result on the default VFS is what is expected: the same number of tests, and no failure that the default VFS
 does not have. Differences named in the known-differences file are allowed; an entry of it that is not seen any more is
-an error too, so that the list stays short. PATTERN chooses scripts (wal*.test); without one, the veryquick suite runs.
+an error too, so that the list stays short. PATTERN chooses scripts (wal*.test); without one, those of the permutation of
+permutations.test (veryquick) run. WORDS say what else is special about this run (newest,setlk), for that file.
 
 Run by root, the scripts run as nobody: several of them make files unreadable and expect that to be felt.
 
@@ -29,20 +31,24 @@ LIST_SCRIPT = """
 set argv0 [file join $env(TEST_DIR) list.test]
 set argv {}
 source [file join $env(TEST_DIR) permutations.test]
-array set veryquick $::testspec(veryquick)
-foreach f [lsort $veryquick(-files)] { puts "veryquick $f" }
+if {![info exists ::testspec($env(PERMUTATION))]} { puts "there are: $::testsuitelist"; exit 1 }
+array set suite $::testspec($env(PERMUTATION))
+puts "prefix $suite(-prefix)"
+foreach f [lsort $suite(-files)] { puts "suite $f" }
 foreach f [lsort $::alltests] { puts "all $f" }
 exit
 """
 
 BACKEND_SCRIPT = """
 sqlite3 db own.db
+db eval {CREATE TABLE t(x)}
 puts [db one {PRAGMA uring_backend}]
+puts [db one {PRAGMA uring_stats}]
 exit
 """
 
 Result = collections.namedtuple("Result", "tests failed broken seconds")
-Known = collections.namedtuple("Known", "script test modes reason required")
+Known = collections.namedtuple("Known", "script test modes where reason required")
 
 
 running = set()  # processes, each the leader of a group
@@ -77,7 +83,8 @@ def tcl(options, mode, script):
     with open(path, "w") as f:
         f.write(script)
     run = subprocess.run([options.fixture, path], cwd=directory, capture_output=True, text=True,
-                         env=dict(environment(mode), TEST_DIR=os.path.join(options.source, "test")), **unprivileged())
+                         env=dict(environment(mode), TEST_DIR=os.path.join(options.source, "test"),
+                                  PERMUTATION=options.permutation), **unprivileged())
     shutil.rmtree(directory)
     if run.returncode:
         sys.exit(f"suite.py: testfixture on {mode}:\n" + run.stdout + run.stderr)
@@ -88,30 +95,34 @@ def check_modes(options):
     """That each run is on the VFS that it is said to be on; nothing else here would notice if it were not."""
     for mode, wanted in {"default": "", "uring": "auto", "ring": "uring", "sync": "sync"}.items():
         if mode in ["default"] + options.modes:
-            backend = tcl(options, mode, BACKEND_SCRIPT).strip()
+            backend, _, stats = tcl(options, mode, BACKEND_SCRIPT).partition("\n")
             if backend != wanted:
                 sys.exit(f"suite.py: URINGVFS_CHECK={mode} runs with uring_backend={backend!r}, not {wanted!r}")
+            if mode == "ring" and '"enters":0' in stats:
+                sys.exit(f"suite.py: nothing goes through a ring with URINGVFS_CHECK={mode}: {stats}")
 
 
 def list_scripts(options):
-    """All scripts, and those of veryquick, as paths."""
-    found = {"veryquick": [], "all": []}
+    """All scripts, and those of the permutation, as paths, and what it puts before the name of each test."""
+    found = {"suite": [], "all": []}
+    prefix = ""
     output = tcl(options, "default", LIST_SCRIPT)
     for line in output.splitlines():
         kind, _, name = line.partition(" ")
-        if kind in found:
+        if kind == "prefix":
+            prefix = name
+        elif kind in found:
             found[kind].append(os.path.normpath(os.path.join(options.source, "test", name)))
-    if not found["veryquick"]:
+    if not found["suite"]:
         sys.exit("suite.py: testfixture gave no list of scripts:\n" + output)
-    return found
+    return found, prefix
 
 
-def choose(options):
-    scripts = list_scripts(options)
+def choose(options, scripts):
     if not options.patterns:
         # SQLite's core first, then the extensions, which tell less about a VFS.
         extension = re.compile("fts|rtree|session|geopoly")
-        return sorted(scripts["veryquick"], key=lambda s: (bool(extension.match(os.path.basename(s))), s))
+        return sorted(scripts["suite"], key=lambda s: (bool(extension.match(os.path.basename(s))), s))
     # Matching over the whole list: what veryquick leaves out (crash, ioerr) can be asked for.
     chosen = []
     for pattern in options.patterns:
@@ -125,25 +136,31 @@ def choose(options):
 
 
 def read_known(path):
-    """Lines `script test modes reason`; `#` begins a comment. A `?` after the modes: it does not happen every time."""
+    """Lines `script test modes where reason`; `#` begins a comment. A `?` after the modes: it does not happen every time."""
     known = []
     with open(path) as f:
         for number, line in enumerate(f, 1):
-            words = line.split("#")[0].split(None, 3)
+            words = line.split("#")[0].split(None, 4)
             if not words:
                 continue
-            if len(words) != 4:
-                sys.exit(f"{path}:{number}: wanted: script test modes reason")
-            script, test, modes, reason = words
+            if len(words) != 5:
+                sys.exit(f"{path}:{number}: wanted: script test modes where reason")
+            script, test, modes, where, reason = words
             known.append(Known(script, re.compile(re.escape(test).replace(r"\*", ".*") + "$"),
-                               tuple(modes.rstrip("?").split(",")), reason.strip(), not modes.endswith("?")))
+                               tuple(modes.rstrip("?").split(",")), frozenset(where.split(",")), reason.strip(),
+                               not modes.endswith("?")))
     return known
 
 
-def parse(output, code, seconds):
+def holds_here(known, run):
+    """`where` is a list of words that must all be among those of this run; -word: it must not be; any: no condition."""
+    return all(w == "any" or (w[1:] not in run if w.startswith("-") else w in run) for w in known.where)
+
+
+def parse(output, code, seconds, prefix):
     summary = re.search(r"^(\d+) errors out of (\d+) tests", output, re.M)
     failures = re.search(r"^!Failures on these tests:(.*)$", output, re.M)
-    failed = set(failures.group(1).split()) if failures else set()
+    failed = {test.removeprefix(prefix) for test in failures.group(1).split()} if failures else set()
     broken = []
     if code < 0:
         broken.append("killed by " + signal.Signals(-code).name)
@@ -155,7 +172,7 @@ def parse(output, code, seconds):
     return Result(int(summary.group(2)) if summary else 0, failed, broken, seconds)
 
 
-def run_script(options, mode, script):
+def run_script(options, mode, script, prefix):
     name = os.path.basename(script)
     directory = os.path.join(options.out, "run", mode + "-" + name)
     log = os.path.join(options.out, mode, name + ".log")
@@ -165,9 +182,9 @@ def run_script(options, mode, script):
     with open(log, "wb") as out:
         # A group of its own: a script that hangs has started processes too.
         runner = os.path.join(options.source, "test", "permutations.test")
-        process = subprocess.Popen([options.fixture, runner, "veryquick", name], cwd=directory, env=environment(mode),
-                                   stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                                   start_new_session=True, **unprivileged())
+        process = subprocess.Popen([options.fixture, runner, options.permutation, name], cwd=directory,
+                                   env=environment(mode), stdin=subprocess.DEVNULL, stdout=out,
+                                   stderr=subprocess.STDOUT, start_new_session=True, **unprivileged())
         running.add(process)
         try:
             code = process.wait(options.timeout)
@@ -178,7 +195,7 @@ def run_script(options, mode, script):
         running.discard(process)
     shutil.rmtree(directory, ignore_errors=True)
     with open(log, errors="replace") as f:
-        result = parse(f.read(), code, time.monotonic() - start)
+        result = parse(f.read(), code, time.monotonic() - start, prefix)
     if code == -signal.SIGKILL:
         result.broken.append(f"stopped after {options.timeout} s")
     return result
@@ -202,6 +219,7 @@ class Comparison:
 
     def add(self, script, mode, expected, got):
         """expected is the result on the default VFS; for mode "default" they are the same."""
+        self.scripts.add(script)
         total = self.totals[mode]
         total[0] += got.tests
         total[1] += len(got.failed)
@@ -224,7 +242,7 @@ class Comparison:
                 and any(fnmatch.fnmatchcase(s, k.script) for s in self.scripts)]
 
 
-def run_all(options, scripts, comparison):
+def run_all(options, scripts, prefix, comparison):
     modes = ["default"] + options.modes
     results = {script: {} for script in scripts}
     done = 0
@@ -233,7 +251,7 @@ def run_all(options, scripts, comparison):
     def one(job):
         nonlocal done
         script, mode = job
-        result = run_script(options, mode, script)
+        result = run_script(options, mode, script, prefix)
         with comparison.lock:
             results[script][mode] = result
             if len(results[script]) < len(modes):
@@ -275,15 +293,19 @@ def main():
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--timeout", type=int, default=900)
     parser.add_argument("--modes", default="uring,ring", type=lambda s: s.split(","))
+    parser.add_argument("--permutation", default="veryquick")
+    parser.add_argument("--run", default="", type=lambda s: set(s.split(",")))
     parser.add_argument("patterns", nargs="*")
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     check_modes(options)
-    scripts = choose(options)
-    comparison = Comparison(options, read_known(options.known))
-    print(f"{len(scripts)} scripts on: default, {', '.join(options.modes)}", flush=True)
-    run_all(options, scripts, comparison)
+    found, prefix = list_scripts(options)
+    scripts = choose(options, found)
+    run = options.run | {options.permutation}
+    comparison = Comparison(options, [k for k in read_known(options.known) if holds_here(k, run)])
+    print(f"{options.permutation}: {len(scripts)} scripts on: default, {', '.join(options.modes)}", flush=True)
+    run_all(options, scripts, prefix, comparison)
     sys.exit(0 if report(comparison) else 1)
 
 

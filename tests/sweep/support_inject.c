@@ -18,9 +18,9 @@
 #include "runtime/backend.h"
 
 const char *const inject_names[INJECT_KIND_COUNT] = {
-    "open",       "read",      "write",     "truncate",   "allocate",      "mmap",   "lock",
-    "stat",       "unlink",    "opendir",   "fsync",      "sqlite malloc", "malloc", "ring set-up",
-    "ring enter", "ring open", "ring read", "ring write", "ring fsync"};
+    "open",   "read",        "write",      "truncate",  "allocate",   "mmap",
+    "lock",   "stat",        "unlink",     "opendir",   "fsync",      "sqlite malloc",
+    "malloc", "ring set-up", "ring enter", "ring read", "ring write", "ring fsync"};
 
 static struct {
   bool armed;
@@ -199,15 +199,12 @@ static int my_uring_setup(unsigned entries, struct io_uring *ring, struct io_uri
   return rc;
 }
 
-/* The kernel will answer EBADF (ENOENT to an open), and that is replaced by the wanted error. */
+/* The kernel will answer EBADF, and that is replaced by the wanted error. */
 static void spoil(struct io_uring_sqe *sqe, int error) {
   if (replaced_count == (int)(sizeof replaced / sizeof replaced[0])) abort();
   replaced[replaced_count].user_data = sqe->user_data;
   replaced[replaced_count++].result = -error;
-  if (sqe->opcode == IORING_OP_OPENAT || sqe->opcode == IORING_OP_OPENAT2)
-    sqe->addr = (uint64_t)(uintptr_t) "/nonexistent/file";
-  else
-    sqe->fd = 1 << 20;
+  sqe->fd = 1 << 20;
 }
 
 static void look_at_sqe(struct io_uring_sqe *sqe, bool *cancel_next) {
@@ -216,8 +213,6 @@ static void look_at_sqe(struct io_uring_sqe *sqe, bool *cancel_next) {
   *cancel_next = false;
   inject_kind kind;
   switch (sqe->opcode) {
-  case IORING_OP_OPENAT:
-  case IORING_OP_OPENAT2: kind = INJECT_RING_OPEN; break;
   case IORING_OP_READ:
   case IORING_OP_READV: kind = INJECT_RING_READ; break;
   case IORING_OP_WRITE:

@@ -322,7 +322,6 @@ static const plan plans[] = {
     {INJECT_MALLOC, {ENOMEM}, true, false},
     {INJECT_RING_SETUP, {ENOMEM, EPERM, ENOSYS, EMFILE}, true, false},
     {INJECT_RING_ENTER, {EPERM, ENOMEM, EINTR, EAGAIN, EBUSY}, false, false},
-    {INJECT_RING_OPEN, {EMFILE, ENOENT, EACCES, ENFILE}, true, true},
     {INJECT_RING_READ, {EIO, ENXIO}, true, false},
     {INJECT_RING_WRITE, {EIO, ENOSPC, EFBIG, EDQUOT}, true, false},
     {INJECT_RING_FSYNC, {EIO, ENOSPC}, true, false},

@@ -154,6 +154,7 @@ sqlite3_int64 db_stat(sqlite3 *db, const char *key) {
 
 bool ring_available(void) {
   sqlite3 *db = db_open("probe.db", "vfs=uring");
+  (void)sqlite3_exec(db, "PRAGMA uring_backend=uring", NULL, NULL, NULL); /* asks for one */
   bool yes = strstr(db_text(db, "PRAGMA uring_stats"), "available\"") != NULL;
   db_close(db);
   unlink(support_path("probe.db"));
