@@ -229,10 +229,7 @@ static void mirror_gaps(const sqlite3_vfs *parent) {
   GAP(xSleep);
   GAP(xCurrentTime);
   GAP(xGetLastError);
-  if (parent->iVersion < 2)
-    uring_vfs.xCurrentTimeInt64 = NULL;
-  else
-    GAP(xCurrentTimeInt64);
+  if (parent->iVersion < 2 || parent->xCurrentTimeInt64 == NULL) uring_vfs.xCurrentTimeInt64 = NULL;
   if (parent->iVersion < 3) return;
   GAP(xSetSystemCall);
   GAP(xGetSystemCall);
