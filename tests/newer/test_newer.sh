@@ -25,14 +25,20 @@ if [[ ! -e $source/sqlite3.c ]]; then
 fi
 version=$(sed -n 's/^#define SQLITE_VERSION  *"\(.*\)"/\1/p' "$source/sqlite3.h")
 
-# -O1 and not more: it takes a while as it is.
+# program NAME, its optimization, options of SQLite: NAME.c with the amalgamation. Not more than -O1: it takes a while as it is.
+program() {
+  local to=$cache/$1-$version
+  [[ -x $to && ! $here/$1.c -nt $to ]] && return
+  "${CC:-cc}" -std=gnu11 -w "${@:2}" -DSQLITE_THREADSAFE=1 -D_GNU_SOURCE -I"$source" -o "$to.$$" "$here/$1.c" \
+    "$source/sqlite3.c" -ldl -lpthread -lm
+  mv "$to.$$" "$to"
+}
+
 shell=$cache/shell-$version
-if [[ ! -x $shell || $here/shell.c -nt $shell ]]; then
-  options=(-DSQLITE_DEBUG -DSQLITE_ENABLE_API_ARMOR -DSQLITE_USE_URI=1 -DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_RTREE
-    -DSQLITE_ENABLE_DBSTAT_VTAB -DSQLITE_SECURE_DELETE -DSQLITE_THREADSAFE=1 -D_GNU_SOURCE)
-  "${CC:-cc}" -std=gnu11 -w -O1 "${options[@]}" -I"$source" -o "$shell.$$" "$here/shell.c" "$source/sqlite3.c" -ldl -lpthread -lm
-  mv "$shell.$$" "$shell"
-fi
+program shell -O1 -DSQLITE_DEBUG -DSQLITE_ENABLE_API_ARMOR -DSQLITE_USE_URI=1 -DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_RTREE \
+  -DSQLITE_ENABLE_DBSTAT_VTAB -DSQLITE_SECURE_DELETE
+# SQLite's own assertions do not allow for NULL_IO.
+program controls -O0 -DSQLITE_ENABLE_FILESTAT
 
 export SQLITE3=$shell STRIDE=${STRIDE:-9} ROUNDS=${ROUNDS:-3} POINTS=${POINTS:-3}
 said=$(echo "SELECT sqlite_version();" | "$shell")
@@ -43,3 +49,19 @@ python3 "$here/../conformance/test_scripts.py" attach.sql busy.sql errors.sql mi
   temp.sql wal.sql
 python3 "$here/../crossread/test_killed.py"
 python3 "$here/../crossread/test_crash_points.py"
+
+# NULL_IO and FILESTAT: the same through every VFS.
+work=$(mktemp -d "${TMPDIR:-/tmp}/uringvfs-newer.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+expected=$(cd "$work" && "$cache/controls-$version" "$URINGVFS_SO" vfs=unix)
+[[ $expected = *"NULL_IO: 0"*"commit: 10"*"FILESTAT of a.db: 0"* ]] || { echo "$expected"; echo "these controls are not known here"; exit 1; }
+backends=(auto sync uring)
+(cd "$work" && "$cache/controls-$version" "$URINGVFS_SO" "vfs=uring&uring_backend=uring" | grep -q "unable to open") && backends=(auto sync)
+for backend in "${backends[@]}"; do
+  found=$(cd "$work" && "$cache/controls-$version" "$URINGVFS_SO" "vfs=uring&uring_backend=$backend")
+  if ! diff <(echo "$expected") <(echo "$found"); then
+    echo "file controls: uring_backend=$backend (>) is not as the default VFS (<)"
+    exit 1
+  fi
+done
+echo "file controls: NULL_IO and FILESTAT as on the default VFS, with ${backends[*]}"
