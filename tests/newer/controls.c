@@ -1,11 +1,11 @@
 /*
 ** controls.c - file controls that only a newer SQLite has, to be compiled together with its amalgamation.
 **
-** usage: controls EXTENSION PARAMETERS, in an empty directory. Reports what SQLITE_FCNTL_NULL_IO and SQLITE_FCNTL_FILESTAT do through the VFS
-** that the URI parameters name; the report must be the same for all.
+** usage: controls EXTENSION PARAMETERS, in an empty directory. Reports what SQLITE_FCNTL_NULL_IO and
+** SQLITE_FCNTL_FILESTAT do through the VFS that the URI parameters name; the report must be the same for all.
 **
-** NULL_IO closes the file behind the connection's back. From then on all I/O fails, and the number of its descriptor may be another
-** file's: a transaction under way must fail, and no byte may reach that other file.
+** NULL_IO closes the file behind the connection's back. From then on all I/O fails, and the number of its descriptor
+** may be another file's: a transaction under way must fail, and no byte may reach that other file.
 */
 #include "sqlite3.h"
 
@@ -16,6 +16,14 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* The installed header may be older than the amalgamation: for lint. */
+#ifndef SQLITE_FCNTL_NULL_IO
+#define SQLITE_FCNTL_NULL_IO 43
+#endif
+#ifndef SQLITE_FCNTL_FILESTAT
+#define SQLITE_FCNTL_FILESTAT 45
+#endif
 
 static const char *extension, *parameters;
 

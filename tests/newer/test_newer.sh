@@ -25,7 +25,8 @@ if [[ ! -e $source/sqlite3.c ]]; then
 fi
 version=$(sed -n 's/^#define SQLITE_VERSION  *"\(.*\)"/\1/p' "$source/sqlite3.h")
 
-# program NAME, its optimization, options of SQLite: NAME.c with the amalgamation. Not more than -O1: it takes a while as it is.
+# program NAME, its optimization, options of SQLite: NAME.c with the amalgamation.
+# Not more than -O1: it takes a while as it is.
 program() {
   local to=$cache/$1-$version
   [[ -x $to && ! $here/$1.c -nt $to ]] && return
@@ -35,8 +36,8 @@ program() {
 }
 
 shell=$cache/shell-$version
-program shell -O1 -DSQLITE_DEBUG -DSQLITE_ENABLE_API_ARMOR -DSQLITE_USE_URI=1 -DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_RTREE \
-  -DSQLITE_ENABLE_DBSTAT_VTAB -DSQLITE_SECURE_DELETE
+program shell -O1 -DSQLITE_DEBUG -DSQLITE_ENABLE_API_ARMOR -DSQLITE_USE_URI=1 -DSQLITE_ENABLE_FTS5 \
+  -DSQLITE_ENABLE_RTREE -DSQLITE_ENABLE_DBSTAT_VTAB -DSQLITE_SECURE_DELETE
 # SQLite's own assertions do not allow for NULL_IO.
 program controls -O0 -DSQLITE_ENABLE_FILESTAT
 
@@ -53,12 +54,14 @@ python3 "$here/../crossread/test_crash_points.py"
 # NULL_IO and FILESTAT: the same through every VFS.
 work=$(mktemp -d "${TMPDIR:-/tmp}/uringvfs-newer.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-expected=$(cd "$work" && "$cache/controls-$version" "$URINGVFS_SO" vfs=unix)
-[[ $expected = *"NULL_IO: 0"*"commit: 10"*"FILESTAT of a.db: 0"* ]] || { echo "$expected"; echo "these controls are not known here"; exit 1; }
+through() { (cd "$work" && "$cache/controls-$version" "$URINGVFS_SO" "$1"); }
+expected=$(through vfs=unix)
+[[ $expected = *"NULL_IO: 0"*"commit: 10"*"FILESTAT of a.db: 0"* ]] ||
+  { echo "$expected"; echo "these controls are not known here"; exit 1; }
 backends=(auto sync uring)
-(cd "$work" && "$cache/controls-$version" "$URINGVFS_SO" "vfs=uring&uring_backend=uring" | grep -q "unable to open") && backends=(auto sync)
+[[ $(through "vfs=uring&uring_backend=uring") != *"unable to open"* ]] || backends=(auto sync)
 for backend in "${backends[@]}"; do
-  found=$(cd "$work" && "$cache/controls-$version" "$URINGVFS_SO" "vfs=uring&uring_backend=$backend")
+  found=$(through "vfs=uring&uring_backend=$backend")
   if ! diff <(echo "$expected") <(echo "$found"); then
     echo "file controls: uring_backend=$backend (>) is not as the default VFS (<)"
     exit 1

@@ -1,9 +1,10 @@
 /*
 ** test_controls.c - every file control of SQLite, on every kind of file, against the default VFS.
 **
-** A table has each SQLITE_FCNTL_ up to SQLite 3.53, and numbers that nobody uses. All are sent to the database file, to the WAL and to the
-** rollback journal, as sqlite3_file_control() does it and by xFileControl itself, at rest and in the middle of a transaction; codes and
-** answers are reported. Then what the ones that do something have done is looked at. The reports of both VFSs must be equal.
+** A table has each SQLITE_FCNTL_ up to SQLite 3.53, and numbers that nobody uses. All are sent to the database file,
+** to the WAL and to the rollback journal, as sqlite3_file_control() does it and by xFileControl itself, at rest and
+** in the middle of a transaction; codes and answers are reported. Then what the ones that do something have done is
+** looked at. The reports of both VFSs must be equal.
 */
 #include "support_child.h"
 

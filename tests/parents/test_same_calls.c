@@ -1,9 +1,9 @@
 /*
 ** test_same_calls.c - a parent that is not trusted gets exactly the calls that SQLite makes.
 **
-** It may be a shim that encrypts pages by the size in which they are written, that checks them, or that counts calls. So the same work is
-** done on the recording parent directly and through the shim under test over it, and the two records (method, size, offset,
-** flags, result, of every file and of the VFS) must be equal.
+** It may be a shim that encrypts pages by the size in which they are written, that checks them, or that counts calls.
+** So the same work is done on the recording parent directly and through the shim under test over it, and the two
+** records (method, size, offset, flags, result, of every file and of the VFS) must be equal.
 */
 #include "support_child.h"
 #include "support_shim.h"
@@ -23,8 +23,8 @@ static const char *const work[] = {
     "CREATE TABLE t(id INTEGER PRIMARY KEY, v, k DEFAULT 0); CREATE INDEX by_k ON t(k, v);",
     "BEGIN;" ROWS(400, "hex(zeroblob(300))") "UPDATE t SET k=(id*7919)%400; COMMIT;",
     ROWS(6, "zeroblob(60000)"),
-    "BEGIN; SAVEPOINT a; UPDATE t SET k=k+1 WHERE id%3=0; SAVEPOINT b; DELETE FROM t WHERE id<100; ROLLBACK TO b; "
-    "RELEASE a; COMMIT;",
+    ("BEGIN; SAVEPOINT a; UPDATE t SET k=k+1 WHERE id%3=0; SAVEPOINT b; DELETE FROM t WHERE id<100; ROLLBACK TO b; "
+     "RELEASE a; COMMIT;"),
     "BEGIN; UPDATE t SET v=v||'x' WHERE length(v)<1000; ROLLBACK;",
     NULL,
     "SELECT count(*), sum(length(v)) FROM t;",
@@ -38,8 +38,8 @@ static const char *const work[] = {
     "SELECT count(*), sum(length(v)) FROM t; DELETE FROM t WHERE id%5=0;",
     "PRAGMA wal_checkpoint(RESTART);",
     "UPDATE t SET v=zeroblob(9000) WHERE id%50=1;",
-    "ATTACH 'file:b.db' AS b; CREATE TABLE b.u AS SELECT * FROM t; BEGIN; DELETE FROM b.u WHERE id<50; DELETE FROM t "
-    "WHERE id<50; COMMIT;",
+    ("ATTACH 'file:b.db' AS b; CREATE TABLE b.u AS SELECT * FROM t; BEGIN; DELETE FROM b.u WHERE id<50; DELETE FROM t "
+     "WHERE id<50; COMMIT;"),
     "CREATE TEMP TABLE z AS SELECT * FROM t; CREATE INDEX temp.zz ON z(v, k); SELECT count(*) FROM z;",
     "DETACH b;",
     "VACUUM;",

@@ -1,9 +1,10 @@
 /*
 ** test_sync_strength.c - the strongest sync that is asked for is made.
 **
-** A commit's frames and their sync go to a ring as one group, and the xSync that follows has nothing left to do, if it asks for no more than the group has
-** done: SQLITE_SYNC_NORMAL. For SQLITE_SYNC_FULL (PRAGMA fullfsync, checkpoint_fullfsync) there is a sync behind the group's, of its own. Whoever
-** changes between the two from one commit to the next gets each time what was asked for.
+** A commit's frames and their sync go to a ring as one group, and the xSync that follows has nothing left to do, if
+** it asks for no more than the group has done: SQLITE_SYNC_NORMAL. For SQLITE_SYNC_FULL (PRAGMA fullfsync,
+** checkpoint_fullfsync) there is a sync behind the group's, of its own. Whoever changes between the two from one
+** commit to the next gets each time what was asked for.
 */
 #include "support_child.h"
 
@@ -17,7 +18,8 @@
 #include "rt.h"
 #include "uringvfs.h"
 
-/* ---- what the parent, the built-in VFS, syncs: fsync and fdatasync are not in its table of system calls, but are called by name ---- */
+/* ---- what the parent, the built-in VFS, syncs: fsync and fdatasync are not in its table of system calls, but are
+** called by name ---- */
 
 static struct { unsigned wal, database; } synced;
 
@@ -62,7 +64,8 @@ static void commit(sqlite3 *db, unsigned *by_parent, unsigned *by_ring) {
   *by_ring = syncs_by_ring() - before;
 }
 
-/* The parent's first xSync of a WAL syncs the directory, too. Later a group syncs if the last commit was synced, and then the xSync has nothing left to do. */
+/* The parent's first xSync of a WAL syncs the directory, too. Later a group syncs if the last commit was synced,
+** and then the xSync has nothing left to do. */
 static void settle(sqlite3 *db) {
   unsigned by_parent, by_ring;
   for (int i = 0; i < 4; i++) commit(db, &by_parent, &by_ring);
