@@ -381,8 +381,12 @@ lint-cppcheck: lint-sources
 	$(Q)command -v $(CPPCHECK) >/dev/null || { echo 'lint: no cppcheck here, left out'; exit 0; }; \
 	echo '  CHECK   runtime vfs ext'; $(CPPCHECK) --quiet --error-exitcode=1 --inline-suppr --std=c11 -j $(JOBS) \
 	  --enable=warning,portability --suppress=missingInclude -U__has_include $(runtime_src) $(vfs_src) $(ext_src)
-lint: lint-format lint-cppcheck $(tidy_files:%.c=$(BUILD)/lint/%.ok)
-.PHONY: lint-sources lint-format lint-cppcheck
+# Comments too, which clang-format leaves as they are.
+lint-lines: lint-sources
+	$(Q)awk 'length > 120 { print "lint: " FILENAME ":" FNR ": longer than 120 columns"; n++ } END { exit n > 0 }' \
+	  $(style_files)
+lint: lint-format lint-lines lint-cppcheck $(tidy_files:%.c=$(BUILD)/lint/%.ok)
+.PHONY: lint-sources lint-format lint-lines lint-cppcheck
 
 clean:
 	rm -rf build $(if $(filter-out build build/%,$(BUILD)),'$(BUILD)')

@@ -7,8 +7,8 @@
 **   pread's, and that decides;
 **   a buffered write through the ring is punted to a worker thread, twice to eight times its inline price. Not on xfs,
 **   but there too those that come first after a tick of the clock, because the new time stamp is logged: a batch of 32
-**   took 65 us against 56 inline when written without a pause (1 % punted), 176 against 95 when written every 10 ms (all
-**   punted). So no file system has a row;
+**   took 65 us against 56 inline when written without a pause (1 % punted), 176 against 95 when written every 10 ms
+**   (all punted). So no file system has a row;
 **   writes followed by fdatasync cost the same either way from 64 KiB up: the flush is the price.
 */
 #include "backend.h"

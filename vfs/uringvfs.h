@@ -10,8 +10,8 @@
 ** Options are URI parameters, and each is also a PRAGMA of the connection (PRAGMA uring_backend='sync'):
 **
 **     option           values               default
-**     uring_backend    auto | uring | sync  auto     auto: io_uring where it is the faster way; uring: for all page I/O,
-**                                                    refused where it cannot be had; sync: the default VFS's own
+**     uring_backend    auto | uring | sync  auto     auto: io_uring where it is the faster way; uring: for all page
+**                                                    I/O, refused where it cannot be had; sync: the default VFS's own
 **                                                    system calls
 **     uring_commit     strict               strict   group is not available yet
 **     uring_lock       shared               shared   process is not available yet

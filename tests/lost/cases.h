@@ -1,6 +1,6 @@
 /*
-** cases.h - each case in a process of its own, in which nothing has used SQLite before and there is one thread. A check that fails there ends
-** it, and fails the test.
+** cases.h - each case in a process of its own, in which nothing has used SQLite before and there is one thread. A check
+** that fails there ends it, and fails the test.
 */
 #ifndef TESTS_LOST_CASES_H
 #define TESTS_LOST_CASES_H

@@ -1,9 +1,10 @@
 /*
 ** test_fork.c - fork, vfork, posix_spawn and exec in a process that uses rings.
 **
-** A child that opens its own connection works, and the parent goes on during and after. A child that touches a connection of
-** the parent gets an error of the SQLITE_IOERR family whose log message speaks of fork, and harms nothing: no byte of the
-** database, WAL or journal changes, no lock of the parent goes away, and the parent's transaction then commits.
+** A child that opens its own connection works, and the parent goes on during and after. A child that touches a
+** connection of the parent gets an error of the SQLITE_IOERR family whose log message speaks of fork, and harms
+** nothing: no byte of the database, WAL or journal changes, no lock of the parent goes away, and the parent's
+** transaction then commits.
 **
 ** SQLite itself answers some calls without asking the VFS: a COMMIT or ROLLBACK that needs no I/O, a page from the
 ** cache. There only the harmlessness and the next real access are tested.
@@ -259,7 +260,8 @@ static void test_child_exits_normally(void **state) {
   db_close(db);
 }
 
-/* ---- a child opens its own connection ------------------------------------------------------------------------------ */
+/* ---- a child opens its own connection
+** ------------------------------------------------------------------------------ */
 
 #define TURNS 40
 
@@ -460,8 +462,8 @@ static void test_child_opens_through_the_default_vfs(void **state) {
   own_default_connection("delete", true);
 }
 
-/* The parent has the database open through both VFSs, so that unix VFS's memory of the locks stays in the child. The child's own connection works or
-** gets a clear error; whatever it does harms nothing. */
+/* The parent has the database open through both VFSs, so that unix VFS's memory of the locks stays in the child. The
+** child's own connection works or gets a clear error; whatever it does harms nothing. */
 static void own_connection_beside_inherited_default(const char *mode, bool uring_writes, bool default_writes) {
   const char *path = database_make(mode);
   sqlite3 *db = parent_open(path, mode), *plain = db_open(path, default_vfs);
@@ -511,7 +513,8 @@ static void test_own_connection_beside_an_inherited_default_one(void **state) {
   }
 }
 
-/* ---- exec, vfork, posix_spawn ---------------------------------------------------------------------------------------- */
+/* ---- exec, vfork, posix_spawn
+** ---------------------------------------------------------------------------------------- */
 
 /* This program again with --fds: exit code is the number of descriptors that should not have come along. */
 static int list_descriptors(void) {
@@ -585,7 +588,8 @@ static void test_exec_vfork_spawn(void **state) {
   }
 }
 
-/* ---- fork while other threads keep rings busy ------------------------------------------------------------------------- */
+/* ---- fork while other threads keep rings busy
+** ------------------------------------------------------------------------- */
 
 static _Atomic bool threads_stop;
 static _Atomic long thread_errors, thread_turns;

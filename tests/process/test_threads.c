@@ -1,9 +1,10 @@
 /*
 ** test_threads.c - connections and threads.
 **
-** One connection that is handed from thread to thread, each of which ends before or after the next one goes on (a ring's
-** requests must not die with the thread that submitted them); a connection per thread on one database, both VFSs mixed; one
-** connection used by many threads at once (SQLite's own mutex serializes them). Meant to run under ThreadSanitizer too.
+** One connection that is handed from thread to thread, each of which ends before or after the next one goes on (a
+** ring's requests must not die with the thread that submitted them); a connection per thread on one database, both VFSs
+** mixed; one connection used by many threads at once (SQLite's own mutex serializes them). Meant to run under
+** ThreadSanitizer too.
 */
 #include "support.h"
 

@@ -1,9 +1,10 @@
 /*
 ** test_schedules.c - every interleaving of the group, completion and waker protocols, up to a bound on preemptions.
 **
-** The files under test are compiled here with their atomic operations, mutexes and futexes turned into points where the scheduler may
-** switch between coroutines. A run is a sequence of choices; runs are enumerated depth first until there is no choice left. A run in
-** which nobody can go on is a lost wake-up. Sequential consistency is assumed: what weaker memory allows is the thread sanitizer's part.
+** The files under test are compiled here with their atomic operations, mutexes and futexes turned into points where the
+** scheduler may switch between coroutines. A run is a sequence of choices; runs are enumerated depth first until there
+** is no choice left. A run in which nobody can go on is a lost wake-up. Sequential consistency is assumed: what weaker
+** memory allows is the thread sanitizer's part.
 */
 #include "support.h"
 

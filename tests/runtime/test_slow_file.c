@@ -1,7 +1,7 @@
 /*
-** test_slow_file.c - reads that a FUSE server answers late: given up while the server has them, they are reported finished only when
-** their buffers belong to the program again. Through the page cache a worker thread of the ring waits for the answer; with O_DIRECT
-** nobody waits, and the kernel puts the answer straight into the buffer.
+** test_slow_file.c - reads that a FUSE server answers late: given up while the server has them, they are reported
+** finished only when their buffers belong to the program again. Through the page cache a worker thread of the ring
+** waits for the answer; with O_DIRECT nobody waits, and the kernel puts the answer straight into the buffer.
 */
 #include "support.h"
 

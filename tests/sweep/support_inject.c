@@ -160,7 +160,8 @@ static void *my_sqlite_realloc(void *p, int bytes) {
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && defined(__GLIBC__)
-/* Calls that come from this program's own code, which is the VFS and the runtime linked into it, and never libsqlite3's or libc's. */
+/* Calls that come from this program's own code, which is the VFS and the runtime linked into it, and never libsqlite3's
+** or libc's. */
 extern void *__libc_malloc(size_t bytes);
 extern char __executable_start, etext;
 __attribute__((visibility("default"))) void *malloc(size_t size) {

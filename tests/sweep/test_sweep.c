@@ -1,8 +1,8 @@
 /*
 ** test_sweep.c - call N of each kind fails, for N = 1, 2, ... until nothing is injected.
 **
-** Each case is a process of its own: it opens a prepared database, works through five transactions and a checkpoint or VACUUM while
-** one kind of call fails once, for ever, or every other time, with one errno. Then the fault is gone, and:
+** Each case is a process of its own: it opens a prepared database, works through five transactions and a checkpoint or
+** VACUUM while one kind of call fails once, for ever, or every other time, with one errno. Then the fault is gone, and:
 **   - a statement that failed has given a code that this kind of fault may give, and never SQLITE_CORRUPT
 **   - the same connection, without being opened again, commits another transaction
 **   - nothing leaks: SQLite's memory, descriptors
@@ -156,7 +156,8 @@ static outcome work(const sweep_case *c, sqlite3 *db, int op) {
   const bool committing = strcmp(sql, "COMMIT") == 0 || statements[op][1] == NULL;
   if (!sqlite3_get_autocommit(db)) (void)run(c, db, "ROLLBACK");
   if (rc == SQLITE_OK) return ACKNOWLEDGED;
-  /* Written but not durable, or durable but the journal could not be removed or the lock not lowered: it may be there. */
+  /* Written but not durable, or durable but the journal could not be removed or the lock not lowered: it may be
+  ** there. */
   const bool never =
       !committing || c->kind == INJECT_WRITE || c->kind == INJECT_RING_WRITE || (rc & 0xff) == SQLITE_BUSY;
   return never ? NEVER : MAYBE;
@@ -204,7 +205,8 @@ static int descriptors(void) {
   return count;
 }
 
-/* The fault is gone. A ring that was forbidden stays so for this process; one that there was no room for is tried again, with a backoff. */
+/* The fault is gone. A ring that was forbidden stays so for this process; one that there was no room for is tried
+** again, with a backoff. */
 static sqlite3 *open_again(const sweep_case *c, const char *path) {
   sweep_case again = *c;
   sqlite3 *db = open_database(&again, path);

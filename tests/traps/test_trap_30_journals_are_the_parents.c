@@ -1,6 +1,6 @@
 /*
-** Trap 30: a journal in DELETE mode lives for one transaction, and is never synced by a group. Journals, temporary and sort
-** files go through the parent alone.
+** Trap 30: a journal in DELETE mode lives for one transaction, and is never synced by a group. Journals, temporary and
+** sort files go through the parent alone.
 */
 #include "support_db.h"
 
