@@ -58,6 +58,7 @@ __attribute__((format(printf, 1, 2))) static void note(const char *format, ...) 
 static struct {
   bool uring;
   const char *backend;
+  const char *stand_in; /* URINGVFS_TEST_VFS; another one if the work says so */
   char directory[600];
 } here;
 
@@ -82,7 +83,7 @@ static void start_sqlite(void) {
 UNUSED static const char *uri_of(const char *name, const char *parameters) {
   static char uri[PATH_MAX + 256];
   size_t n = (size_t)snprintf(uri, sizeof(uri), "file:%s?", in_directory(name));
-  if (here.uring && !vfs_is_uring) n += (size_t)snprintf(uri + n, sizeof(uri) - n, "vfs=%s", uring_vfs());
+  if (here.uring && !vfs_is_uring) n += (size_t)snprintf(uri + n, sizeof(uri) - n, "vfs=%s", here.stand_in);
   if (here.uring && vfs_is_uring)
     n += (size_t)snprintf(uri + n, sizeof(uri) - n, "vfs=uring&uring_backend=%s", here.backend);
   snprintf(uri + n, sizeof(uri) - n, "%s", parameters != NULL ? parameters : "");
@@ -359,6 +360,7 @@ static void try_a_ring(const void *arg) {
 
 static void look_for_rings(void) {
   vfs_is_uring = strcmp(uring_vfs(), "uring") == 0;
+  here.stand_in = uring_vfs();
   if (!vfs_is_uring) return;
   here.uring = true;
   here.backend = "uring";

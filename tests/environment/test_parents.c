@@ -17,6 +17,7 @@ typedef struct parent_case {
 static void start_with_parent(const char *parent) {
   sqlite3_vfs *vfs = sqlite3_vfs_find(parent);
   must(vfs != NULL && sqlite3_vfs_register(vfs, 1) == SQLITE_OK);
+  here.stand_in = parent;
   start_sqlite();
 }
 
