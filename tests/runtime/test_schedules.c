@@ -213,6 +213,7 @@ static bool next_run(void) {
 #undef atomic_compare_exchange_strong
 #undef atomic_compare_exchange_weak_explicit
 #undef atomic_thread_fence
+#define SEQ_CST                                              memory_order_seq_cst
 #define atomic_load_explicit(p, mo)                          (point(), LOAD(p, mo))
 #define atomic_load(p)                                       (point(), LOAD(p, memory_order_seq_cst))
 #define atomic_store_explicit(p, v, mo)                      (point(), STORE(p, v, mo))
@@ -220,7 +221,7 @@ static bool next_run(void) {
 #define atomic_exchange(p, v)                                (point(), EXCHANGE(p, v, memory_order_seq_cst))
 #define atomic_fetch_sub_explicit(p, v, mo)                  (point(), SUB(p, v, mo))
 #define atomic_fetch_or(p, v)                                (point(), OR(p, v, memory_order_seq_cst))
-#define atomic_compare_exchange_strong(p, e, v)              (point(), CAS(p, e, v, memory_order_seq_cst, memory_order_seq_cst))
+#define atomic_compare_exchange_strong(p, e, v)              (point(), CAS(p, e, v, SEQ_CST, SEQ_CST))
 #define atomic_compare_exchange_weak_explicit(p, e, v, s, f) (point(), CAS(p, e, v, s, f))
 #define atomic_thread_fence(mo)                              point()
 
