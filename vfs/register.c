@@ -1,7 +1,8 @@
 /*
 ** register.c - the sqlite3_vfs "uring": a shim over the VFS that was the default when it was registered.
 **
-** It opens files and answers nothing else itself: names, permissions, temporary files, time and randomness are the parent's.
+** It opens files and answers nothing else itself: names, permissions, temporary files, time and randomness are the
+** parent's.
 */
 #include "internal.h"
 
@@ -257,8 +258,8 @@ static int adopt_parent(void) {
 }
 
 /*
-** Another copy of this library, which its own program or package has loaded, serves the same SQLite. Over it this one would take its pieces for
-** SQLite's and hide its answers.
+** Another copy of this library, which its own program or package has loaded, serves the same SQLite. Over it this one
+** would take its pieces for SQLite's and hide its answers.
 */
 static int leave_to_other(sqlite3_vfs *other, int make_default) {
   sqlite3_log(SQLITE_NOTICE,

@@ -1,8 +1,9 @@
 /*
 ** support_child.h - every case in a process of its own.
 **
-** The shim takes its parent VFS once in a process. So each case is a child that is forked before SQLite was used: it registers what it
-** wants below and above, works, and reports in lines. The test compares reports, or just wants the child to end with 0.
+** The shim takes its parent VFS once in a process. So each case is a child that is forked before SQLite was used: it
+** registers what it wants below and above, works, and reports in lines. The test compares reports, or just wants the
+** child to end with 0.
 */
 #ifndef SUPPORT_CHILD_H
 #define SUPPORT_CHILD_H

@@ -1,8 +1,8 @@
 /*
 ** support_shim.h - a VFS that stands over another one, below or above the VFS under test.
 **
-** It can write down every call that it gets, store other bytes than it is given, write in other pieces than it is given, and lack
-** methods. Several may exist in a process. One thread at a time.
+** It can write down every call that it gets, store other bytes than it is given, write in other pieces than it is
+** given, and lack methods. Several may exist in a process. One thread at a time.
 */
 #ifndef SUPPORT_SHIM_H
 #define SUPPORT_SHIM_H

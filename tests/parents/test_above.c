@@ -1,9 +1,10 @@
 /*
 ** test_above.c - a shim above that does not write as SQLite does.
 **
-** wal.c writes a frame in two pieces, and the shim under test collects them by that. Another VFS may stand above it and write in other pieces:
-** headers and pages together, pages in parts, 64 KiB at a time; or the same pieces in other bytes. The first kinds are written through.
-** With all of them a process that is killed after a commit leaves behind what it leaves on the default VFS.
+** wal.c writes a frame in two pieces, and the shim under test collects them by that. Another VFS may stand above it
+** and write in other pieces: headers and pages together, pages in parts, 64 KiB at a time; or the same pieces in
+** other bytes. The first kinds are written through. With all of them a process that is killed after a commit leaves
+** behind what it leaves on the default VFS.
 */
 #include "support_child.h"
 #include "support_shim.h"
@@ -28,7 +29,8 @@ typedef struct scenario {
 
 static shim above;
 
-/* The size of the database in its header: with this key a commit frame that does not change it looks like any other, and others like it. */
+/* The size of the database in its header: with this key a commit frame that does not change it looks like any
+** other, and others like it. */
 static uint32_t size_in_header(void) {
   uint8_t size[4];
   const int fd = open("a.db", O_RDONLY | O_CLOEXEC);

@@ -1,9 +1,10 @@
 /*
 ** test_missing.c - parents that lack methods.
 **
-** Each method of sqlite3_vfs and of sqlite3_io_methods is left out of the parent, one at a time, and each older version of both structures is
-** tried with rubbish where it ends. The same work, on that parent alone and through the shim over it, gives the same results. What SQLite
-** itself cannot do without (it jumps to address 0 on the parent alone) must at least be missing in the shim's tables, too.
+** Each method of sqlite3_vfs and of sqlite3_io_methods is left out of the parent, one at a time, and each older
+** version of both structures is tried with rubbish where it ends. The same work, on that parent alone and through the
+** shim over it, gives the same results. What SQLite itself cannot do without (it jumps to address 0 on the parent
+** alone) must at least be missing in the shim's tables, too.
 */
 #include "support_child.h"
 #include "support_shim.h"
@@ -209,7 +210,8 @@ static void one_by_one(bool trusted) {
   unsigned works = 0;
   for (int i = 0; i < METHODS; i++)
     works += compare_all((scenario){.missing = &methods[i], .vfs_version = 3, .file_version = 3, .trusted = trusted});
-  /* without xDelete, the four of xDl, xSleep, xCurrentTime, xGetLastError, those of later versions, ... nearly everything */
+  /* without xDelete, the four of xDl, xSleep, xCurrentTime, xGetLastError, those of later versions, ... nearly
+  ** everything */
   assert_true(works >= 18 * (WORKS - 2));
 }
 

@@ -1,8 +1,9 @@
 /*
 ** test_no_worker.c - where the kernel can make no worker thread for a ring.
 **
-** RLIMIT_NPROC, a container's pids.max or systemd's TasksMax forbid it. The kernel tries for a long while before it gives a write up, so it is not
-** asked at each commit: the commits take system calls, the log says so once, and nothing is lost.
+** RLIMIT_NPROC, a container's pids.max or systemd's TasksMax forbid it. The kernel tries for a long while before it
+** gives a write up, so it is not asked at each commit: the commits take system calls, the log says so once, and
+** nothing is lost.
 */
 #include "support_child.h"
 

@@ -1,8 +1,9 @@
 /*
 ** test_overrides.c - system calls that somebody else has put in the place of SQLite's (xSetSystemCall).
 **
-** A program that encrypts, simulates faults or emulates files does so. While such a call is in place no ring is used, and the call sees what it
-** sees on the default VFS. When it is gone, rings are used again for files whose descriptor is known.
+** A program that encrypts, simulates faults or emulates files does so. While such a call is in place no ring is used,
+** and the call sees what it sees on the default VFS. When it is gone, rings are used again for files whose descriptor
+** is known.
 */
 #include "support_child.h"
 
@@ -206,7 +207,8 @@ static bool rings_are_used_by(sqlite3 *db) {
 
 static bool of_descriptors(call c) { return c == OPEN || c == FSTAT; }
 
-/* Whoever takes out `open` or `fstat` so that ours goes, too, or puts in its place what stood there before ours, ends our knowledge. */
+/* Whoever takes out `open` or `fstat` so that ours goes, too, or puts in its place what stood there before ours,
+** ends our knowledge. */
 static bool can_be_known_again(const scenario *c) {
   if (!of_descriptors(c->call)) return true;
   return c->moment != BEFORE_REGISTERING && !c->to_default;
@@ -214,7 +216,8 @@ static bool can_be_known_again(const scenario *c) {
 
 /* Whether the file was opened while its descriptor could be seen is another matter than what is in place now. */
 static void check_rings_again(const scenario *c, sqlite3 *db) {
-  /* What this SQLite does without cannot be taken out again: os_unix.c remembers the first one that is put in as its own. */
+  /* What this SQLite does without cannot be taken out again: os_unix.c remembers the first one that is put in as
+  ** its own. */
   if (below[c->call] == NULL) return;
   const bool opened_unseen = of_descriptors(c->call) && c->moment != AFTER_OPENING;
   take_out(c->call, c->to_default);
@@ -261,8 +264,10 @@ static child_result with(scenario c, const char *parameters, bool uring) {
   return child_run(override, &c);
 }
 
-/* Reading ahead makes other reads, and looks at the size of the file; writes may come in other pieces, of the same bytes; of all else there are as many
-** calls. */
+/*
+** Reading ahead makes other reads, and looks at the size of the file; writes may come in other pieces, of the same
+** bytes; of all else there are as many calls.
+*/
 static void compare_seen(const scenario *c, const char *what, const char *of_unix, const char *of_uring) {
   long long calls[2], bytes[2];
   assert_int_equal(sscanf(of_unix, "%*s %lld %lld", &calls[0], &bytes[0]), 2);

@@ -1,8 +1,10 @@
 /*
-** test_transforming.c - parents that store other bytes than they are given, as shims do that encrypt, compress or check pages.
+** test_transforming.c - parents that store other bytes than they are given, as shims do that encrypt, compress or
+** check pages.
 **
-** Whatever they are called, their bytes on the disk are never plain, and what was written through the shim under test is read
-** through the parent alone. One of them encrypts by a table of file methods of its own under the xOpen of the built-in VFS.
+** Whatever they are called, their bytes on the disk are never plain, and what was written through the shim under test
+** is read through the parent alone. One of them encrypts by a table of file methods of its own under the xOpen of the
+** built-in VFS.
 */
 #include "support_child.h"
 #include "support_shim.h"
@@ -153,8 +155,8 @@ static void rings_are_refused(void **state) {
 /*
 ** ---- the built-in xOpen, with a finder of file methods that is not built in (os_unix.c, pAppData)
 **
-** The file methods are those of unix-none, the only ones that os_unix.c uses without comparing their address. The finder is asked for the
-** methods of database files only.
+** The file methods are those of unix-none, the only ones that os_unix.c uses without comparing their address. The
+** finder is asked for the methods of database files only.
 */
 
 typedef const sqlite3_io_methods *(*method_finder)(const char *name, void *file);

@@ -1,8 +1,9 @@
 /*
-** test_trusted.c - a copy of a built-in VFS under another name, with its xOpen and its pAppData, is as good as the built-in one.
+** test_trusted.c - a copy of a built-in VFS under another name, with its xOpen and its pAppData, is as good as the
+** built-in one.
 **
-** Frames are merged and rings used over it. If it lacks xSetSystemCall the parent's descriptor cannot be known, so that there are
-** no rings; frames are merged all the same.
+** Frames are merged and rings used over it. If it lacks xSetSystemCall the parent's descriptor cannot be known, so
+** that there are no rings; frames are merged all the same.
 */
 #include "support_child.h"
 

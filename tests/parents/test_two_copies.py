@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Two copies of the extension in one process: one of a package and one of the system, say.
 
-The second registers nothing over the first, loading it succeeds, and sqlite3_log() says so. In every order, by the plain entry point
-and by the one that makes it the default, nothing that was committed is lost when the process is killed.
+The second registers nothing over the first, loading it succeeds, and sqlite3_log() says so. In every order, by the
+plain entry point and by the one that makes it the default, nothing that was
+committed is lost when the process is killed.
 """
 import os
 import shutil
@@ -33,7 +34,8 @@ def committed(where, order, defaults, synchronous, more):
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous={synchronous};
 CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT);
-WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c WHERE x<{ROWS}) INSERT INTO t SELECT x, hex(zeroblob(100)) FROM c;
+WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c WHERE x<{ROWS})
+  INSERT INTO t SELECT x, hex(zeroblob(100)) FROM c;
 BEGIN;
 UPDATE t SET b='never';
 ROLLBACK;
@@ -63,9 +65,10 @@ def one(order, defaults, synchronous, ending):
         check("uring/uring" not in out, f"{what}: one copy over the other", out, err)
         check('"wal_batches":0' not in out, f"{what}: nothing was merged, so this proves nothing", out)
         two = len(set(order)) > 1
-        check((SAYS in err) == two, f"{what}: the log {'does not say' if two else 'says'} that another copy is there", err)
+        check((SAYS in err) == two, f"{what}: the log {'says not' if two else 'says'} that another copy is there", err)
         check("rror" not in err, f"{what}: something failed", err)
-        code, out, err = shell(where, ".open k.db\nSELECT count(*), sum(b LIKE '%x') FROM t;\nPRAGMA integrity_check;\n")
+        look = ".open k.db\nSELECT count(*), sum(b LIKE '%x') FROM t;\nPRAGMA integrity_check;\n"
+        code, out, err = shell(where, look)
         check(out.split() == [f"{ROWS}|{ROWS // 2}", "ok"], f"{what}: the default VFS finds", out, err)
 
 
