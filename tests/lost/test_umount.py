@@ -97,13 +97,15 @@ def open_and_end(where, parameters, how):
         os._exit(0)
     if how == "exec":
         os.execv(sys.executable, [sys.executable, "-c", "print('ready', flush=True); input()"])
+    while how == "kill -9 at work":
+        db.script("UPDATE t SET b=randomblob(500000)")
     signal.pause()
 
 
 def ends(where, device):
     disk, count = where + "/disk", int(os.environ.get("UMOUNT_ROUNDS", "25"))
     for parameters in mounted.flavours():
-        for how in ("exit", "_exit", "exec", "kill -9"):
+        for how in ("exit", "_exit", "exec", "kill -9", "kill -9 at work"):
             times = []
             for _ in range(count):
                 mount(device, disk)
@@ -114,7 +116,8 @@ def ends(where, device):
                     raise SystemExit("the database could not be used")
                 if how == "exec":
                     child.stdout.readline()
-                elif how == "kill -9":
+                elif how.startswith("kill"):
+                    time.sleep(0.02 if "work" in how else 0)
                     child.kill()
                 if how != "exec":
                     child.wait()
@@ -125,7 +128,7 @@ def ends(where, device):
                 if was_busy:
                     times.append(time.monotonic() - start)
                 child.communicate(b"\n")
-            print("%-33s %-8s busy %2d of %d, for %.1f to %.1f ms" % (
+            print("%-33s %-15s busy %2d of %d, for %.1f to %.1f ms" % (
                 parameters, how, len(times), count, 1000 * min(times, default=0),
                 1000 * max(times, default=0)), flush=True)
 
