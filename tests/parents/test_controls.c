@@ -478,7 +478,7 @@ static void compare_with(const child_result *expected, child_body body, const ch
     for (size_t i = 0; i < at; i++)
       if (e[i] == '\n') line = i + 1;
     fail_msg("%s, %s: status %#x\nthe default VFS: %.*s\nuring:           %.*s\n%s", parameters, settings,
-             (unsigned)found.status, line_length(e + line), e + line, line_length(f + line),
+             (unsigned)found.status, line_length(e + line), e + line, line_length(f + line), f + line,
              found.status ? f + line : "");
   }
   free(found.report);
