@@ -18,9 +18,9 @@ SAN ?=
 BUILD ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 # TESTS='tests/vfs/*' or TESTS=test_fork: the tests to run, by path or by name; shell patterns, several with spaces.
 TESTS ?=
-# Tests run at once, and seconds after which one has failed.
+# Tests run at once, and seconds without progress (tests/watch.py) after which one has failed.
 JOBS ?= 2
-TEST_TIMEOUT ?= 300
+TEST_STALL ?= 120
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -100,7 +100,8 @@ shared_obj := $(shared_src:%.c=$(BUILD)/%.o)
 demo_bin := $(demo_src:%.c=$(BUILD)/%) $(BUILD)/demo/bench/bench
 demo_common_obj := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard demo/common/*.c)))
 bench_obj := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard demo/bench/*.c)))
-have_fuse = $(call memo,have_fuse,$(PKG_CONFIG) --exists fuse3 && echo yes)
+# Asked when the Makefile is read, since prerequisites depend on it: `make deps check` is going to install it.
+have_fuse = $(if $(filter deps,$(MAKECMDGOALS)),yes,$(call memo,have_fuse,$(PKG_CONFIG) --exists fuse3 && echo yes))
 
 extension := $(BUILD)/uringvfs.so
 library := $(BUILD)/liburingvfs.a
@@ -229,7 +230,7 @@ chosen_bin = $(patsubst %.c,$(BUILD)/%,$(filter %.c,$(tests_chosen)))
 chosen_helpers = $(sort $(foreach d,$(dir $(tests_chosen)),$(filter $(BUILD)/$(d)%,$(prog_bin) $(preload_so))) \
   $(if $(filter tests/demo/%,$(tests_chosen)),$(BUILD)/demo/bench/bench))
 run_tests = BUILD='$(BUILD)' URINGVFS_SO='$(abspath $(extension))' SAN='$(SAN)' CC='$(CC)' JOBS='$(JOBS)' \
-  TEST_TIMEOUT='$(TEST_TIMEOUT)'
+  TEST_STALL='$(TEST_STALL)'
 
 tests: all $(test_bin) $(prog_bin) $(preload_so) $(demo_bin) $(fuzz_src:%.c=$(BUILD)/%.o)
 
@@ -313,10 +314,17 @@ uninstall:
 
 # ---- Packages ---------------------------------------------------------------------------------------------------------
 
-packages := gcc make libc6-dev pkg-config libsqlite3-dev sqlite3 sqlite3-tools liburing-dev libcmocka-dev \
-  libseccomp-dev libfuse3-dev fuse3 python3 strace e2fsprogs xfsprogs btrfs-progs util-linux
+packages = gcc make libc6-dev pkg-config libsqlite3-dev sqlite3 sqlite3-tools liburing-dev libcmocka-dev \
+  libseccomp-dev python3 strace util-linux
+# What only tests need: not for `make deps demo`.
+packages += $(if $(only_demo),,$(test_packages) $(if_missing))
+only_demo = $(and $(filter demo,$(MAKECMDGOALS)),$(if $(filter-out deps all demo,$(MAKECMDGOALS)),,yes))
+test_packages := binutils libfuse3-dev fuse3 e2fsprogs xfsprogs btrfs-progs mount clang libclang-rt-dev g++ man-db
+# These cannot stand beside what there may be instead: a Node from elsewhere, another gnuplot.
+if_missing = $(shell command -v node >/dev/null && command -v npm >/dev/null || echo nodejs npm; \
+  command -v gnuplot >/dev/null || echo gnuplot-nox)
 # `make deps DEV=1`: also what lint, valgrind and check-sqlite need.
-packages += $(if $(DEV),clang libclang-rt-dev clang-format clang-tidy cppcheck valgrind dpkg-dev tcl tcl-dev zlib1g-dev)
+packages += $(if $(DEV),clang-format clang-tidy cppcheck valgrind dpkg-dev tcl tcl-dev zlib1g-dev)
 
 deps:
 	@command -v dpkg-query >/dev/null || { \
@@ -373,8 +381,12 @@ lint-cppcheck: lint-sources
 	$(Q)command -v $(CPPCHECK) >/dev/null || { echo 'lint: no cppcheck here, left out'; exit 0; }; \
 	echo '  CHECK   runtime vfs ext'; $(CPPCHECK) --quiet --error-exitcode=1 --inline-suppr --std=c11 -j $(JOBS) \
 	  --enable=warning,portability --suppress=missingInclude -U__has_include $(runtime_src) $(vfs_src) $(ext_src)
-lint: lint-format lint-cppcheck $(tidy_files:%.c=$(BUILD)/lint/%.ok)
-.PHONY: lint-sources lint-format lint-cppcheck
+# Comments too, which clang-format leaves as they are.
+lint-lines: lint-sources
+	$(Q)awk 'length > 120 { print "lint: " FILENAME ":" FNR ": longer than 120 columns"; n++ } END { exit n > 0 }' \
+	  $(style_files)
+lint: lint-format lint-lines lint-cppcheck $(tidy_files:%.c=$(BUILD)/lint/%.ok)
+.PHONY: lint-sources lint-format lint-lines lint-cppcheck
 
 clean:
 	rm -rf build $(if $(filter-out build build/%,$(BUILD)),'$(BUILD)')
@@ -382,7 +394,7 @@ clean:
 help:
 	@echo 'make deps             install the Debian packages that are missing (DEV=1: those of lint and valgrind too)'
 	@echo 'make [all]            build/uringvfs.so, build/liburingvfs.a and .so, build/liburingrt.a'
-	@echo 'make check            build and run the tests (TESTS="pattern ...", JOBS=2, TEST_TIMEOUT=300)'
+	@echo 'make check            build and run the tests (TESTS="pattern ...", JOBS=2, TEST_STALL=120)'
 	@echo 'make check-valgrind   the C tests under valgrind'
 	@echo "make check-sqlite     SQLite's own tests on uring, compared with the default VFS (hours; SQLITE_ARGS=--ci: a part)"
 	@echo 'make check-crash      power cuts at every point of recorded workloads (CRASH_IMAGES=100000), and planted bugs'

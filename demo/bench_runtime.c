@@ -1,8 +1,8 @@
 /*
 ** bench_runtime.c - what the runtime costs beside bare liburing and bare system calls, in one run.
 **
-** Every figure is the median of interleaved rounds (A B C A B C ...), so that a slow minute of the machine hits all alike. Reads are
-** of cached pages, writes overwrite a file that has its size already.
+** Every figure is the median of interleaved rounds (A B C A B C ...), so that a slow minute of the machine hits all
+** alike. Reads are of cached pages, writes overwrite a file that has its size already.
 **
 **   build/demo/bench_runtime [directory]
 */

@@ -3,9 +3,9 @@
 **
 ** One process, one thread, two databases with the same content. A slice is a fixed number of operations on one of them;
 ** slices alternate A B, B A, A B, ... so that a drift of the machine meets both. The number is chosen once, from how
-** fast A is. Each pair of slices gives one ratio (A / B): of the slices' median latencies, which
-** a busy machine disturbs least, of their whole times, and of processor time, that of the whole process, kernel
-** workers of the ring included. What is printed is the median of these ratios, and the latency of the single operations.
+** fast A is. Each pair of slices gives one ratio (A / B): of the slices' median latencies, which a busy machine
+** disturbs least, of their whole times, and of processor time, that of the whole process, kernel workers of the ring
+** included. What is printed is the median of these ratios, and the latency of the single operations.
 **
 ** Every workload checks its own result, operation by operation and at the end (row count, integrity_check through the
 ** default VFS): a fast wrong answer is an error. Timings are printed, never judged.

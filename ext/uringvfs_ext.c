@@ -1,9 +1,9 @@
 /*
 ** uringvfs_ext.c - the entry points that SQLite calls.
 **
-** Compiled twice. In uringvfs.so (sqlite3_load_extension) SQLite is reached only through the table of the library that loads
-** it: that may be one of its own inside a Python or Node module, whose symbols nobody else sees. In liburingvfs.a (SQLITE_CORE)
-** SQLite is linked directly.
+** Compiled twice. In uringvfs.so (sqlite3_load_extension) SQLite is reached only through the table of the library that
+** loads it: that may be one of its own inside a Python or Node module, whose symbols nobody else sees. In liburingvfs.a
+** (SQLITE_CORE) SQLite is linked directly.
 **
 ** Any thread may call these; SQLite does not serialize the loading by several connections.
 */
@@ -30,9 +30,9 @@ _Static_assert(SQLITE_VERSION_NUMBER >= OLDEST_SQLITE,
 #define LOADED SQLITE_OK_LOAD_PERMANENTLY
 
 /*
-** Two SQLite libraries in one process (a module with one of its own, and the system's) share this object, but it can belong
-** to one of them only: memory and mutexes of one must not come from the other. A library has one table, so its address
-** tells them apart.
+** Two SQLite libraries in one process (a module with one of its own, and the system's) share this object, but it can
+** belong to one of them only: memory and mutexes of one must not come from the other. A library has one table, so its
+** address tells them apart.
 */
 static int adopt(const sqlite3_api_routines *api, char **message) {
   const sqlite3_api_routines *owner = NULL;

@@ -6,8 +6,8 @@
 **     sqlite3_auto_extension((void (*)(void))sqlite3_uringvfs_init);       from the next connection on
 **     cc -DSQLITE_EXTRA_INIT=sqlite3_uringvfs_extra_init sqlite3.c ...     in every program that uses this SQLite
 **
-** A program that links the library may as well call uringvfs_register() of uringvfs.h. The loadable uringvfs.so has the first
-** two, for sqlite3_load_extension().
+** A program that links the library may as well call uringvfs_register() of uringvfs.h. The loadable uringvfs.so has the
+** first two, for sqlite3_load_extension().
 */
 #ifndef URINGVFS_EXT_H
 #define URINGVFS_EXT_H

@@ -1,8 +1,9 @@
 /*
 ** attempt.c - what an attempt's result means for its operation.
 **
-** One place for short transfers, EINTR and the like, attempts the kernel gave up that nobody cancelled, and for order: an operation
-** that comes after another counts as carried out only by an attempt that started when that other had fully succeeded.
+** One place for short transfers, EINTR and the like, attempts the kernel gave up that nobody cancelled, and for order:
+** an operation that comes after another counts as carried out only by an attempt that started when that other had fully
+** succeeded.
 */
 #include "backend.h"
 
@@ -78,7 +79,8 @@ int rt__run_inline(rt_loop *loop, rt_op *op) {
   }
 }
 
-/* Another attempt is to be made, in its turn. What comes after op may have run already behind the attempt that was not enough. */
+/* Another attempt is to be made, in its turn. What comes after op may have run already behind the attempt that was not
+** enough. */
 static void again(rt_loop *loop, rt_op *op) {
   if (op->then && op->then->phase == RT__PH_STARTED) op->then->marks |= RT__OP_STALE;
   if (op->after) {
@@ -134,7 +136,8 @@ static void settle(rt_loop *loop, rt_op *op, int64_t res, bool linked) {
       redo(loop, op);
     return;
   case -ENOMEM:
-    /* A flush may have met it while writing pages back. The kernel tells that once; asked again it would say that all is well. */
+    /* A flush may have met it while writing pages back. The kernel tells that once; asked again it would say that all
+    ** is well. */
     if (op->c.kind == RT_FSYNC || op->c.kind == RT_FDATASYNC) break;
     __attribute__((fallthrough));
   case -ECANCELED:

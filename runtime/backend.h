@@ -1,9 +1,9 @@
 /*
 ** backend.h - the table behind which a loop's backend sits, and the table of the system calls it makes.
 **
-** A backend is asked for attempts: one request to the device, ending with what the system call would return. Everything that
-** makes an operation out of attempts (resuming, repeating, order, deadlines, callbacks) is the loop's and the same for all.
-** All functions but wake are called by the thread that uses the loop.
+** A backend is asked for attempts: one request to the device, ending with what the system call would return. Everything
+** that makes an operation out of attempts (resuming, repeating, order, deadlines, callbacks) is the loop's and the same
+** for all. All functions but wake are called by the thread that uses the loop.
 */
 #ifndef RT_BACKEND_H
 #define RT_BACKEND_H
@@ -21,11 +21,11 @@ struct rt__backend {
 
   /* Can it start attempts of this kind at all? */
   bool (*can)(const rt_loop *loop, rt_kind kind);
-  /* Queues an attempt; it ends in rt__attempt_done, called by reap. False: no room before the next enter.
-  ** link: it shall run after the attempt queued just before has fully succeeded; false also if that one is gone already. */
+  /* Queues an attempt; it ends in rt__attempt_done, called by reap. False: no room before the next enter. link: it
+  ** shall run after the attempt queued just before has fully succeeded; false also if that one is gone already. */
   bool (*start)(rt_loop *loop, rt_op *op, bool link);
-  /* Hands over what is queued and waits for wait_nr ended attempts (0: none), until until_ns (0: for ever), or for wake.
-  ** May return early at any time. */
+  /* Hands over what is queued and waits for wait_nr ended attempts (0: none), until until_ns (0: for ever), or for
+  ** wake. May return early at any time. */
   void (*enter)(rt_loop *loop, unsigned wait_nr, uint64_t until_ns);
   /* Calls rt__attempt_done for at most max ended attempts. Returns how many. */
   unsigned (*reap)(rt_loop *loop, unsigned max);
@@ -76,7 +76,8 @@ uint64_t rt__sync_now(rt_loop *loop);
 
 /* backend_uring.c. 0 or a negative errno. */
 int rt__uring_open(rt_loop **loop, rt_backend_choice choice, const rt_loop_options *options);
-/* Nothing is in flight. Takes back what `wake` needs, and gives the kernel's workers the time to let go of what they have done. */
+/* Nothing is in flight. Takes back what `wake` needs, and gives the kernel's workers the time to let go of what they
+** have done. */
 void rt__uring_quiesce(rt_loop *loop);
 /* In the child of a fork: close(2)s the descriptors, touches nothing else. Async-signal-safe. */
 void rt__uring_forget(rt_loop *loop);

@@ -1,12 +1,13 @@
 /*
 ** backend_uring.c - io_uring.
 **
-** Set-up flags: COOP_TASKRUN (no interrupts for completions: the thread asks for them itself), SUBMIT_ALL (a bad entry does not cut a
-** submission, and with it a chain, in two). Not SINGLE_ISSUER and DEFER_TASKRUN: a leased ring is used by one thread after another.
-** Where a kernel knows neither, the ring is made without.
+** Set-up flags: COOP_TASKRUN (no interrupts for completions: the thread asks for them itself), SUBMIT_ALL (a bad entry
+** does not cut a submission, and with it a chain, in two). Not SINGLE_ISSUER and DEFER_TASKRUN: a leased ring is used
+** by one thread after another. Where a kernel knows neither, the ring is made without.
 **
-** The submission queue is filled in hand_over (loop.c) and entered together with the wait. The kernel builds a chain (IOSQE_IO_LINK)
-** only within one submission, so a submission that the kernel takes in part only may cut a chain; cut_chain sees to that.
+** The submission queue is filled in hand_over (loop.c) and entered together with the wait. The kernel builds a chain
+** (IOSQE_IO_LINK) only within one submission, so a submission that the kernel takes in part only may cut a chain;
+** cut_chain sees to that.
 */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -53,7 +54,8 @@ static const uint8_t opcodes[RT_KIND_COUNT] = {
     [RT_CLOSE] = IORING_OP_CLOSE,        [RT_NOP] = IORING_OP_NOP,
 };
 
-/* Which of `opcodes` the kernel has, a bit per op code; asked once. Bit 63 says that it was asked: no op code here is that high. */
+/* Which of `opcodes` the kernel has, a bit per op code; asked once. Bit 63 says that it was asked: no op code here is
+** that high. */
 static _Atomic uint64_t kernel_opcodes;
 
 static uint64_t ask_opcodes(struct io_uring *ring) {
@@ -90,14 +92,16 @@ static unsigned publish_sqes(struct io_uring *ring) {
   struct io_uring_sq *sq = &ring->sq;
   unsigned tail = *sq->ktail; /* only we write it */
   while (sq->sqe_head != sq->sqe_tail) sq->array[tail++ & sq->ring_mask] = sq->sqe_head++ & sq->ring_mask;
-  /* release: the kernel, reading the tail, must see the entries; on a ring without SQPOLL the system call would do as well */
+  /* release: the kernel, reading the tail, must see the entries; on a ring without SQPOLL the system call would do as
+  ** well */
   __atomic_store_n(sq->ktail, tail, __ATOMIC_RELEASE);
   return tail - __atomic_load_n(sq->khead, __ATOMIC_ACQUIRE);
 }
 
 /*
-** The kernel took the entries up to `next` and will take that one in a submission of its own. If it was linked behind the last one
-** taken, it must not run: nothing holds it back any more. It becomes a no-op, and its attempt void (STALE).
+** The kernel took the entries up to `next` and will take that one in a submission of its own. If it was linked behind
+** the last one taken, it must not run: nothing holds it back any more. It becomes a no-op, and its attempt void
+** (STALE).
 */
 static void cut_chain(uring *u, unsigned next) {
   struct io_uring_sq *sq = &u->ring.sq;
@@ -330,12 +334,12 @@ static void take_back_wake(uring *u) {
 }
 
 /*
-** A worker thread of the kernel gives a request back to the thread that submitted it after it has posted the completion (io_uring.c,
-** io_wq_free_work, io_free_req), by a notification that ends that thread's next epoll_wait with EINTR. No call waits for that, but leaving the
-** kernel takes along the notifications that have come. Asking for the cancellation of whatever there is looks at every worker, which gives them
-** the time; after two such calls hardly any notification is late (of writes whose completion was seen without entering the kernel, 2,900
-** in 3,000 before, 1 in 10,000 now). Before Linux 6.0 (which brought SEND_ZC, too) the kernel does not know the call and may
-** take milliseconds to say so.
+** A worker thread of the kernel gives a request back to the thread that submitted it after it has posted the completion
+** (io_uring.c, io_wq_free_work, io_free_req), by a notification that ends that thread's next epoll_wait with EINTR. No
+** call waits for that, but leaving the kernel takes along the notifications that have come. Asking for the cancellation
+** of whatever there is looks at every worker, which gives them the time; after two such calls hardly any notification
+** is late (of writes whose completion was seen without entering the kernel, 2,900 in 3,000 before, 1 in 10,000 now).
+** Before Linux 6.0 (which brought SEND_ZC, too) the kernel does not know the call and may take milliseconds to say so.
 */
 static void let_workers_go(uring *u) {
   if (!u->worked || u->dead || !kernel_has(IORING_OP_SEND_ZC)) return;

@@ -1,9 +1,10 @@
 /*
 ** cancel.c - cancellations and deadlines of a loop's operations, and its timers.
 **
-** rt_cancel only leaves a mark on the operation and on its loop, because a loop is used by one thread at a time; the loop looks at the
-** marks in its next round and is woken for it if it sleeps. Deadlines are the same with another reason, timers are deadlines that are no
-** failure. All are found by walking the lists: they are bounded by the ring's size but for the timers, and walked only if somebody asked.
+** rt_cancel only leaves a mark on the operation and on its loop, because a loop is used by one thread at a time; the
+** loop looks at the marks in its next round and is woken for it if it sleeps. Deadlines are the same with another
+** reason, timers are deadlines that are no failure. All are found by walking the lists: they are bounded by the ring's
+** size but for the timers, and walked only if somebody asked.
 */
 #include "backend.h"
 

@@ -1,9 +1,9 @@
 /*
 ** completion.c - the life of a completion: who may decide its outcome, and how that becomes visible.
 **
-** Invariants: the outcome is decided once; the callback runs once, before FINISHED is stored; FINISHED is stored with release
-** order after error and bytes, so who sees it (acquire) sees these and everything the callback did. After that store the
-** completion may be gone: whatever is needed later (its group) is read before.
+** Invariants: the outcome is decided once; the callback runs once, before FINISHED is stored; FINISHED is stored with
+** release order after error and bytes, so who sees it (acquire) sees these and everything the callback did. After that
+** store the completion may be gone: whatever is needed later (its group) is read before.
 */
 #include "internal.h"
 
@@ -21,8 +21,8 @@ static rt_completion yield_completion = {.state = RT__FINISHED, .kind = RT_YIELD
 rt_completion *rt_yield(void) { return &yield_completion; }
 
 /*
-** The mark depends on the address, so that what uninitialised memory happens to hold is hardly ever taken for it. Reading it there is
-** what a memory checker complains about, hence only in debug builds.
+** The mark depends on the address, so that what uninitialised memory happens to hold is hardly ever taken for it.
+** Reading it there is what a memory checker complains about, hence only in debug builds.
 */
 static void mark_live(rt_completion *c) {
 #ifdef RT_DEBUG
@@ -131,7 +131,8 @@ static rt_group *publish(rt_completion *c) {
 #ifdef RT_DEBUG
   c->live = 0;
 #endif
-  /* The group pointer is set before HAS_PARENT; the exchange sees the flag or rt_group_add sees FINISHED, never neither nor both. */
+  /* The group pointer is set before HAS_PARENT; the exchange sees the flag or rt_group_add sees FINISHED, never neither
+  ** nor both. */
   rt_group *parent = atomic_load_explicit(&c->parent, memory_order_acquire);
   uint32_t s = atomic_load_explicit(&c->state, memory_order_acquire);
   do {
@@ -176,7 +177,8 @@ bool rt__run_ready(rt__ready *list) {
 
 void rt__finish(rt_completion *c, int error) {
   bool plain = c->callback == NULL && !(atomic_load_explicit(&c->state, memory_order_acquire) & RT__HAS_PARENT);
-  if (plain) { /* the common case: nothing of the user's runs. A group joined meanwhile is told by publish all the same. */
+  /* The common case: nothing of the user's runs. A group joined meanwhile is told by publish all the same. */
+  if (plain) {
     finish_now(c, error);
     return;
   }

@@ -25,8 +25,9 @@ void rt_file_init_shared(rt_file *f, int fd, rt_inline_fn inline_fn) {
 }
 
 /*
-** After a short answer of a FUSE server to a direct_io read, which is allowed there, io_uring reads the rest from the same offset again and
-** reports the whole length (Linux 6.18: ki_pos does not move in FUSE's asynchronous direct path). pread goes on where it stopped.
+** After a short answer of a FUSE server to a direct_io read, which is allowed there, io_uring reads the rest from the
+** same offset again and reports the whole length (Linux 6.18: ki_pos does not move in FUSE's asynchronous direct path).
+** pread goes on where it stopped.
 */
 #ifndef FUSE_SUPER_MAGIC
 #define FUSE_SUPER_MAGIC 0x65735546

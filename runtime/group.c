@@ -1,12 +1,13 @@
 /*
 ** group.c - a completion made of completions.
 **
-** `pending` starts at BUILDING and every child that finishes takes one off it, so that a group cannot finish while children are
-** still being added, whatever happens on other threads. Building takes off BUILDING less the number of children: what is left
-** is the number of unfinished ones. Who brings it to zero finishes the group, nobody else.
+** `pending` starts at BUILDING and every child that finishes takes one off it, so that a group cannot finish while
+** children are still being added, whatever happens on other threads. Building takes off BUILDING less the number of
+** children: what is left is the number of unfinished ones. Who brings it to zero finishes the group, nobody else.
 **
-** Adding a child races with its finishing. Both sides change the child's state word: rt_group_add sets HAS_PARENT, publish stores
-** FINISHED. Whoever comes second sees the other and counts the child down, so it is counted down exactly once.
+** Adding a child races with its finishing. Both sides change the child's state word: rt_group_add sets HAS_PARENT,
+** publish stores FINISHED. Whoever comes second sees the other and counts the child down, so it is counted down exactly
+** once.
 */
 #include "internal.h"
 
@@ -71,7 +72,8 @@ bool rt__group_child_done(rt_group *g, const rt_completion *child, int *error) {
 
 void rt__group_cancel(rt_group *g, enum rt__cancel how) {
   uint8_t none = RT__CANCEL_NONE;
-  /* seq_cst, and before the walk: rt_group_add links first and looks at `cancel` then, so no child is missed by both. */
+  /* seq_cst, and before the walk: rt_group_add links first and looks at `cancel` then, so no child is missed by
+  ** both. */
   atomic_compare_exchange_strong(&g->c.cancel, &none, (uint8_t)how);
   atomic_thread_fence(memory_order_seq_cst);
   for (rt_completion *c = first_child(g); c;) {

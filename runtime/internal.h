@@ -48,7 +48,8 @@ typedef struct rt__ready {
   unsigned count;
 } rt__ready;
 
-/* While set, completions with a callback that finish on this thread are put there: callbacks run outside of walks and not in one another. */
+/* While set, completions with a callback that finish on this thread are put there: callbacks run outside of walks and
+** not in one another. */
 rt__ready *rt__defer(rt__ready *list);
 /* This thread's list for what no loop owns. */
 rt__ready *rt__own_ready(void);
@@ -90,7 +91,8 @@ void rt__sleepers_after_fork(void);
 /*
 ** ---- Operations and loops ----
 **
-** A loop makes attempts. An attempt is what the backend is asked once; an operation may need several (short transfers, EINTR, ...).
+** A loop makes attempts. An attempt is what the backend is asked once; an operation may need several (short transfers,
+** EINTR, ...).
 */
 enum rt__phase {
   RT__PH_NEW = 0,

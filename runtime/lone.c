@@ -1,8 +1,8 @@
 /*
 ** lone.c - an operation that nobody waits for and nobody else knows.
 **
-** A cached page costs two microseconds to read, most of them in the kernel, so the way there must be short: no queue, no compare and
-** swap, no driver, and few stack frames (after a system call each return on the way up is mispredicted).
+** A cached page costs two microseconds to read, most of them in the kernel, so the way there must be short: no queue,
+** no compare and swap, no driver, and few stack frames (after a system call each return on the way up is mispredicted).
 */
 #include "internal.h"
 

@@ -6,11 +6,11 @@
 **                  +--> held: its predecessor is not through; released by attempt.c
 **                  +--> timers
 **
-** Submitting only queues: what goes to the ring goes there when somebody flushes or waits, all at once, so that a batch is one
-** io_uring_enter with the wait. Callbacks are collected meanwhile (rt__defer) and run one by one between rounds.
+** Submitting only queues: what goes to the ring goes there when somebody flushes or waits, all at once, so that a batch
+** is one io_uring_enter with the wait. Callbacks are collected meanwhile (rt__defer) and run one by one between rounds.
 **
-** A loop is used by one thread at a time, but for `cancels`, `asleep` and backend->wake. The synchronous loop is shared by all
-** threads: nothing in it is ever written.
+** A loop is used by one thread at a time, but for `cancels`, `asleep` and backend->wake. The synchronous loop is shared
+** by all threads: nothing in it is ever written.
 */
 #include "backend.h"
 
@@ -295,7 +295,8 @@ static void sleep_in_backend(rt_loop *loop, unsigned wait_nr, uint64_t until_ns,
 static void wait_in_backend(rt_loop *loop, rt_completion *c, uint64_t until_ns) {
   bool others = false;
   unsigned wait_nr = c ? needed(loop, c, &others) : 0;
-  /* Nothing in this loop that c needs: another thread is finishing it, or has just done so. Sleeping for that unregistered would be for ever. */
+  /* Nothing in this loop that c needs: another thread is finishing it, or has just done so. Sleeping for that
+  ** unregistered would be for ever. */
   if (c && wait_nr == 0) others = true;
   bool wakeable = !loop->patient || others || loop->streams > 0;
   if (wakeable || wait_nr == 0) wait_nr = 1;
@@ -318,7 +319,8 @@ static void abandon(rt_loop *loop) {
 }
 
 /*
-** Serve, hand over, wait if `wait` and nothing is to be done first, reap at most max. c: what the caller waits for, or NULL.
+** Serve, hand over, wait if `wait` and nothing is to be done first, reap at most max. c: what the caller waits for, or
+** NULL.
 */
 static void round_once(rt_loop *loop, rt_completion *c, bool wait, uint64_t until_ns, unsigned max) {
   rt__ready *before = rt__defer(&loop->ready);

@@ -10,8 +10,8 @@
 ** A lease in which that happened says so when it comes back (attempt.c, learn_of_workers), and no ring is leased for
 ** such work until one lease tries again.
 **
-** Fork: the parent holds the lock while the process is copied. The child forgets all rings; their memory is not there (DONTFORK), what is
-** left of them is kept on a list only so that it is not lost for leak checkers.
+** Fork: the parent holds the lock while the process is copied. The child forgets all rings; their memory is not there
+** (DONTFORK), what is left of them is kept on a list only so that it is not lost for leak checkers.
 */
 #include "backend.h"
 

@@ -2,11 +2,13 @@
 ** route.c - ring or inline: the one table that says which.
 **
 ** The figures are of buffered I/O on ext4, Linux 6.18 (build/demo/bench_runtime prints them for the machine at hand):
-**   a lone cached 4 KiB read costs more through the ring than by pread. In a batch, a cached page costs a third of a pread that takes
-**   1.8 us, and half as much again as one that takes 0.3; a page from the disk costs a tenth of a pread's, and that decides;
-**   a buffered write through the ring is punted to a worker thread, twice to eight times its inline price. Not on xfs, but there too
-**   those that come first after a tick of the clock, because the new time stamp is logged: a batch of 32 took 65 us against 56 inline
-**   when written without a pause (1 % punted), 176 against 95 when written every 10 ms (all punted). So no file system has a row;
+**   a lone cached 4 KiB read costs more through the ring than by pread. In a batch, a cached page costs a third of a
+**   pread that takes 1.8 us, and half as much again as one that takes 0.3; a page from the disk costs a tenth of a
+**   pread's, and that decides;
+**   a buffered write through the ring is punted to a worker thread, twice to eight times its inline price. Not on xfs,
+**   but there too those that come first after a tick of the clock, because the new time stamp is logged: a batch of 32
+**   took 65 us against 56 inline when written without a pause (1 % punted), 176 against 95 when written every 10 ms
+**   (all punted). So no file system has a row;
 **   writes followed by fdatasync cost the same either way from 64 KiB up: the flush is the price.
 */
 #include "backend.h"
@@ -41,8 +43,9 @@ static bool table_says(unsigned traits, const rt_work *work) {
 }
 
 /*
-** Inline it would be several system calls, through the ring it is one. Measured with pieces of 124 KiB, ext4, no fsync: 128 KiB
-** 10 against 9 us, 412 KiB 21 against 17, 1 MiB 56 against 36, although the ring's write goes to a worker thread.
+** Inline it would be several system calls, through the ring it is one. Measured with pieces of 124 KiB, ext4, no fsync:
+** 128 KiB 10 against 9 us, 412 KiB 21 against 17, 1 MiB 56 against 36, although the ring's write goes to a worker
+** thread.
 */
 static bool takes_several_calls(const rt_file *f, const rt_work *work) {
   return rt__is_write(work->kind) && f->inline_max != 0 && work->bytes / work->count > f->inline_max;

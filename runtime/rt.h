@@ -109,11 +109,12 @@ typedef enum rt_kind {
 } rt_kind;
 
 /*
-** Called once, when the completion's outcome is known and before anyone can see it as finished. `error` is 0 or the negative
-** errno; the return value becomes the completion's error, so a callback of a successful read may turn it into a failure
-** (checksum, short page) by returning a negative errno, and should return `error` otherwise. Never called inside
-** rt_submit, rt_submit_group or the completion queue's own walk, but in rt_wait, rt_step, rt_run and rt_flush after these;
-** it may submit more operations. That of an event or of a group of events runs in whatever call finishes the last of them.
+** Called once, when the completion's outcome is known and before anyone can see it as finished. `error` is 0 or the
+** negative errno; the return value becomes the completion's error, so a callback of a successful read may turn it into
+** a failure (checksum, short page) by returning a negative errno, and should return `error` otherwise. Never called
+** inside rt_submit, rt_submit_group or the completion queue's own walk, but in rt_wait, rt_step, rt_run and rt_flush
+** after these; it may submit more operations. That of an event or of a group of events runs in whatever call finishes
+** the last of them.
 */
 typedef int (*rt_callback)(rt_completion *c, int error, void *arg);
 
@@ -161,10 +162,10 @@ bool rt_complete(rt_completion *c, uint64_t bytes);
 bool rt_complete_error(rt_completion *c, int error);
 
 /*
-** Ask for cancellation. An operation that was not handed to the kernel finishes with -ECANCELED; one that is there finishes
-** only when the kernel no longer touches its buffer, and if it succeeded after all it says so. Group: all children,
-** recursively, those added later too. From any thread; the completion and the loop it was submitted to must stay for the
-** length of the call.
+** Ask for cancellation. An operation that was not handed to the kernel finishes with -ECANCELED; one that is there
+** finishes only when the kernel no longer touches its buffer, and if it succeeded after all it says so. Group: all
+** children, recursively, those added later too. From any thread; the completion and the loop it was submitted to must
+** stay for the length of the call.
 */
 void rt_cancel(rt_completion *c);
 
@@ -177,8 +178,9 @@ void rt_cancel(rt_completion *c);
 */
 
 /*
-** Carries out op (kind, file, buffers, length and offset are set) at once. Returns the bytes moved, or 0 for kinds that move none,
-** or a negative errno. It resumes short transfers itself: its result is final. A read past the end returns the short count.
+** Carries out op (kind, file, buffers, length and offset are set) at once. Returns the bytes moved, or 0 for kinds that
+** move none, or a negative errno. It resumes short transfers itself: its result is final. A read past the end returns
+** the short count.
 */
 typedef int64_t (*rt_inline_fn)(rt_op *op);
 
@@ -263,18 +265,19 @@ uint64_t rt_now_ns(void);
 void rt_on_finish(rt_op *op, rt_callback callback, void *arg);
 /* At the deadline the operation is asked to cancel and will report -ETIME, unless it finishes as usual before that. */
 void rt_set_deadline(rt_op *op, uint64_t deadline_ns);
-/* op starts only after `before` has succeeded; if that fails, op finishes with -ECANCELED. Both are submitted to one loop, `before`
-** directly ahead of op, and `before` must stay until op has finished. On the ring both are one submission (IOSQE_IO_LINK); a short write that breaks the link is resumed, and op runs after it. */
+/* op starts only after `before` has succeeded; if that fails, op finishes with -ECANCELED. Both are submitted to one
+** loop, `before` directly ahead of op, and `before` must stay until op has finished. On the ring both are one
+** submission (IOSQE_IO_LINK); a short write that breaks the link is resumed, and op runs after it. */
 void rt_order_after(rt_op *op, rt_op *before);
 
 /*
 ** ---- Groups --------------------------------------------------------------------------------------------------
 **
 ** Add children (in any state: new, pending, finished, failed), then build. The group finishes when it is built and all
-** children have finished, never before, and children stay where they are until the group has finished. Its error is that of
-** the first added child that failed; with the other policies one that failed of itself goes before one that was cancelled for it.
-** A group's outcome is only its children's: cancelled without any child left to cancel, it still succeeds.
-** One thread at a time adds and builds; children may be finishing meanwhile on others.
+** children have finished, never before, and children stay where they are until the group has finished. Its error is
+** that of the first added child that failed; with the other policies one that failed of itself goes before one that was
+** cancelled for it. A group's outcome is only its children's: cancelled without any child left to cancel, it still
+** succeeds. One thread at a time adds and builds; children may be finishing meanwhile on others.
 */
 typedef enum rt_group_policy {
   RT_ALL = 0,        /* wait for all, report the first added that failed          */
@@ -296,7 +299,8 @@ struct rt_group {
 };
 
 void rt_group_init(rt_group *g, rt_group_policy policy, rt_callback callback, void *arg);
-/* 0, or -EINVAL if child is in a group already or g is built, or -ECANCELED if g was cancelled (child is cancelled with it). */
+/* 0, or -EINVAL if child is in a group already or g is built, or -ECANCELED if g was cancelled (child is cancelled with
+** it). */
 RT_MUST_USE int rt_group_add(rt_group *g, rt_completion *child);
 /* No more children. An empty group succeeds now. */
 void rt_group_build(rt_group *g);
@@ -329,28 +333,30 @@ RT_MUST_USE rt_backend_choice rt_loop_backend(const rt_loop *loop);
 /* The shared synchronous loop: stateless, any number of threads at once. */
 rt_loop *rt_sync_loop(void);
 
-/* Queue an operation. Inline ones are finished on return (one with a callback: at the next rt_wait, rt_step, rt_run or rt_flush).
-** Never fails and never recurses: errors arrive through the completion. An operation that was cancelled before is finished already. */
+/* Queue an operation. Inline ones are finished on return (one with a callback: at the next rt_wait, rt_step, rt_run or
+** rt_flush). Never fails and never recurses: errors arrive through the completion. An operation that was cancelled
+** before is finished already. */
 void rt_submit(rt_loop *loop, rt_op *op);
-/* Queue every operation among g's children that was not submitted yet, in the order they were added, as one batch, and build g.
-** Child groups likewise. */
+/* Queue every operation among g's children that was not submitted yet, in the order they were added, as one batch, and
+** build g. Child groups likewise. */
 void rt_submit_group(rt_loop *loop, rt_group *g);
 /* Hand what is queued to the kernel without waiting, and run the callbacks that are due. */
 void rt_flush(rt_loop *loop);
-/* Wait for c with one io_uring_enter for submitting and waiting where nothing interferes; returns rt_error(c).
-** loop may be NULL if c is finished by other threads. It may be used inside a callback, but not for what that callback is about. */
+/* Wait for c with one io_uring_enter for submitting and waiting where nothing interferes; returns rt_error(c). loop may
+** be NULL if c is finished by other threads. It may be used inside a callback, but not for what that callback is
+** about. */
 int rt_wait(rt_loop *loop, rt_completion *c);
 /* Drive whatever is in flight until nothing is. */
 void rt_run(rt_loop *loop);
-/* One round: hand over what is queued, wait at most timeout_ns for a completion (0: do not wait), finish at most max of them.
-** Returns how many were finished. */
+/* One round: hand over what is queued, wait at most timeout_ns for a completion (0: do not wait), finish at most max of
+** them. Returns how many were finished. */
 unsigned rt_step(rt_loop *loop, uint64_t timeout_ns, unsigned max);
 RT_MUST_USE unsigned rt_in_flight(const rt_loop *loop);
 
 /*
-** Carries out an operation here and now by its file's inline_fn; returns rt_error(). For one that is freshly prepared, has no callback,
-** order, deadline or group, and that no other thread knows of: then nothing has to be queued or waited for, and this is the cheapest
-** way there is. The caller has asked rt_route_ring.
+** Carries out an operation here and now by its file's inline_fn; returns rt_error(). For one that is freshly prepared,
+** has no callback, order, deadline or group, and that no other thread knows of: then nothing has to be queued or waited
+** for, and this is the cheapest way there is. The caller has asked rt_route_ring.
 */
 int rt_run_inline(rt_op *op);
 
@@ -403,15 +409,17 @@ typedef enum rt_refusal { RT_REFUSED_NOTHING = 0, RT_REFUSED_RING, RT_REFUSED_WO
 /* For a log: each kind of refusal is told once in a pool's life, to whoever asks first after it has happened. *error: a
 ** negative errno, that of clone(2) for a worker. No lock and no system call as long as there is nothing to tell. */
 RT_MUST_USE rt_refusal rt_pool_take_notice(rt_pool *pool, int *error);
-/* Can a ring be had at all? Makes the pool's first, with a NOP through io_uring_enter; 0 if there is one, or the negative errno. Where
-** io_uring is forbidden the kernel is asked once; a shortage (-ENOMEM, -EMFILE) passes and is asked about again, at growing intervals. */
+/* Can a ring be had at all? Makes the pool's first, with a NOP through io_uring_enter; 0 if there is one, or the
+** negative errno. Where io_uring is forbidden the kernel is asked once; a shortage (-ENOMEM, -EMFILE) passes and is
+** asked about again, at growing intervals. */
 RT_MUST_USE int rt_pool_probe(rt_pool *pool);
 /* A loop for this work: a ring if rt_route_ring says so and one can be had, with a worker if it takes one; otherwise
 ** rt_sync_loop(). Never NULL, never blocks. */
 RT_MUST_USE rt_loop *rt_pool_lease(rt_pool *pool, rt_backend_choice backend, const rt_file *f, const rt_work *work);
 /* Gives it back; waits for whatever is still in flight. */
 void rt_pool_release(rt_pool *pool, rt_loop *loop);
-/* In the child of a fork, after rt_pool_before_fork in the parent: forgets the rings without touching their memory. Async-signal-safe. */
+/* In the child of a fork, after rt_pool_before_fork in the parent: forgets the rings without touching their memory.
+** Async-signal-safe. */
 void rt_pool_after_fork(rt_pool *pool);
 /* In the parent around fork(2): no ring is created while the process is copied. */
 void rt_pool_before_fork(rt_pool *pool);
@@ -425,14 +433,16 @@ typedef rt_result (*rt_step_fn)(void *machine);
 /* Waits until c has finished. arg is the driver's. */
 typedef void (*rt_wait_fn)(rt_completion *c, void *arg);
 
-/* Calls step until it is Done (0) or fails (negative errno), waiting in between. A yield is answered by calling again. */
+/* Calls step until it is Done (0) or fails (negative errno), waiting in between. A yield is answered by calling
+** again. */
 int rt_drive(rt_step_fn step, void *machine, rt_wait_fn wait, void *arg);
 
 /*
 ** ---- State machines ------------------------------------------------------------------------------------------
 **
-** rt_machine is a step function with manners: a turn may say "go on" and is called again at once; a call that comes too early does not
-** reach the turn; what comes after the end is a reported error; and the clean-up runs exactly once, however it ends.
+** rt_machine is a step function with manners: a turn may say "go on" and is called again at once; a call that comes too
+** early does not reach the turn; what comes after the end is a reported error; and the clean-up runs exactly once,
+** however it ends.
 */
 typedef enum rt_go { RT_GO_ON = 1, RT_GO_RESULT } rt_go;
 
@@ -441,7 +451,8 @@ typedef struct rt_turn {
   rt_result result; /* with RT_GO_RESULT */
 } rt_turn;
 
-/* What a turn returns. rt_turn_of takes what a callee (another machine, rt_await) said; on Done the machine is done too. */
+/* What a turn returns. rt_turn_of takes what a callee (another machine, rt_await) said; on Done the machine is done
+** too. */
 RT_MUST_USE static inline rt_turn rt_turn_continue(void) { return (rt_turn){RT_GO_ON, {NULL, 0}}; }
 RT_MUST_USE static inline rt_turn rt_turn_of(rt_result r) { return (rt_turn){RT_GO_RESULT, r}; }
 RT_MUST_USE static inline rt_turn rt_turn_io(rt_completion *c) { return rt_turn_of(rt_io(c)); }
@@ -466,11 +477,13 @@ typedef struct rt_machine {
 } rt_machine;
 
 void rt_machine_init(rt_machine *m, rt_turn (*turn)(void *self), void (*cleanup)(void *self), void *self);
-/* A step function (rt_step_fn); m is an rt_machine. After Done it answers -EALREADY, after an error or when abandoned -ENOTRECOVERABLE:
-** neither calls the turn. A machine that goes on very long without waiting is made to yield now and then. */
+/* A step function (rt_step_fn); m is an rt_machine. After Done it answers -EALREADY, after an error or when abandoned
+** -ENOTRECOVERABLE: neither calls the turn. A machine that goes on very long without waiting is made to yield now and
+** then. */
 rt_result rt_machine_step(void *m);
-/* Gives the machine up. A step function too: cancels what it waits for, waits for that (the kernel may still be writing into its
-** buffers), cleans up, Done. A nested machine is abandoned in its parent's clean-up, when nothing is in flight any more. */
+/* Gives the machine up. A step function too: cancels what it waits for, waits for that (the kernel may still be writing
+** into its buffers), cleans up, Done. A nested machine is abandoned in its parent's clean-up, when nothing is in flight
+** any more. */
 rt_result rt_machine_abandon(void *m);
 
 /*
@@ -493,11 +506,12 @@ typedef struct rt_stats {
   uint64_t rings;                   /* rings created                                */
 } rt_stats;
 
-/* Sums over all loops of the process, since start. Cheap relaxed counters: values may be a little apart from one another. */
+/* Sums over all loops of the process, since start. Cheap relaxed counters: values may be a little apart from one
+** another. */
 void rt_stats_read(rt_stats *stats);
 
-/* How long operations took from submission to their outcome: bucket i counts those below 2^(i+1) ns, the last the rest. Counted only while
-** switched on (two clock readings per operation). */
+/* How long operations took from submission to their outcome: bucket i counts those below 2^(i+1) ns, the last the rest.
+** Counted only while switched on (two clock readings per operation). */
 enum { RT_LATENCY_BUCKETS = 40 };
 typedef struct rt_latency {
   uint64_t count[RT_KIND_COUNT][RT_LATENCY_BUCKETS];
@@ -505,8 +519,9 @@ typedef struct rt_latency {
 void rt_latency_enable(bool on);
 void rt_latency_read(rt_latency *latency);
 
-/* Called for every operation when its outcome is known, on the thread that found it, before its callback; it must not submit anything.
-** One at a time for the whole process, set while no operation is in flight; NULL: none, at the price of one load per operation. */
+/* Called for every operation when its outcome is known, on the thread that found it, before its callback; it must not
+** submit anything. One at a time for the whole process, set while no operation is in flight; NULL: none, at the price
+** of one load per operation. */
 typedef struct rt_trace_event {
   const rt_op *op;
   int error;

@@ -1,8 +1,8 @@
 /*
 ** stats.c - counters.
 **
-** Threads count in different shards, chosen when a thread counts first, so that counting moves no cache line between cores as long as
-** there are no more threads than shards. Relaxed: the sums say how much, not in which order.
+** Threads count in different shards, chosen when a thread counts first, so that counting moves no cache line between
+** cores as long as there are no more threads than shards. Relaxed: the sums say how much, not in which order.
 */
 #include "backend.h"
 

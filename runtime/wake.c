@@ -1,10 +1,10 @@
 /*
 ** wake.c - sleeping for a completion that another thread finishes.
 **
-** A thread with nothing of its own in flight sleeps on the completion's state word (futex). One that also has operations in a ring must
-** sleep in the ring; it registers here, and the finisher, seeing RING_SLEEPERS, wakes the loop under the lock. The sleeper takes itself
-** off under the same lock before it goes on, so a loop is never touched after its thread has left, and no descriptor that was
-** closed meanwhile is written to.
+** A thread with nothing of its own in flight sleeps on the completion's state word (futex). One that also has
+** operations in a ring must sleep in the ring; it registers here, and the finisher, seeing RING_SLEEPERS, wakes the
+** loop under the lock. The sleeper takes itself off under the same lock before it goes on, so a loop is never touched
+** after its thread has left, and no descriptor that was closed meanwhile is written to.
 */
 #include "backend.h"
 
@@ -29,8 +29,9 @@ static bool flag(rt_completion *c, uint32_t bit, uint32_t *seen) {
   return true;
 }
 
-/* Returns when c has finished, at until_ns (0: for ever), or by chance. No wake-up is lost: the kernel sleeps only while the word is
-** still the one that has SLEEPERS set and is not FINISHED, and who stores FINISHED over SLEEPERS wakes. */
+/* Returns when c has finished, at until_ns (0: for ever), or by chance. No wake-up is lost: the kernel sleeps only
+** while the word is still the one that has SLEEPERS set and is not FINISHED, and who stores FINISHED over SLEEPERS
+** wakes. */
 void rt__futex_sleep(rt_completion *c, uint64_t until_ns) {
   uint32_t s;
   if (!flag(c, RT__SLEEPERS, &s)) return;

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # run.sh TEST... - runs test programs and scripts, one line for each, and says at the end what came of it.
 #
-# A test passes with exit code 0, is skipped with 77 (its last line says why), and fails with anything else or after
-# TEST_TIMEOUT seconds; the whole output of a failed one is shown. JOBS tests run at once. WRAP is put in front of C programs.
+# A test passes with exit code 0, is skipped with 77 (its last line says why), and fails with anything else or if it makes no
+# progress (watch.py, TEST_STALL); the whole output of a failed one is shown. Of one that passes it is said which of its cases
+# cmocka skipped. JOBS tests run at once. WRAP is put in front of C programs.
 set -u
 
 jobs=${JOBS:-2}
-limit=${TEST_TIMEOUT:-300}
+watch=$(dirname "${BASH_SOURCE[0]}")/watch.py
+# The interpreter itself: what is found first may be a script that looks for it, each time anew.
+python=$(python3 -c 'import sys; print(sys.executable)') || exit 1
 export BUILD=${BUILD:-build}
 if [ $# -eq 0 ]; then
   echo "run.sh: no test was chosen: this proves nothing" >&2
@@ -22,6 +25,12 @@ trap 'trap "" INT TERM; wait; rm -rf "$scratch"; exit 130' INT TERM
 randomless=()
 if [ "${SAN:-}" = thread ] && setarch "$(uname -m)" -R true 2>/dev/null; then randomless=(setarch "$(uname -m)" -R); fi
 
+skipped_cases() { # output of a cmocka program
+  local names
+  names=$(sed -n 's/^\[  SKIPPED \] \([A-Za-z_][A-Za-z0-9_]*\)$/\1/p' "$1" | sort -u | paste -s -d ' ')
+  [ -z "$names" ] || echo " (skipped: ${names// /, })"
+}
+
 run_one() { # number, test
   local out=$scratch/$1.out code start=$EPOCHREALTIME
   local command=("$2")
@@ -32,13 +41,13 @@ run_one() { # number, test
        case $2 in /*) ;; *) command=("./$2") ;; esac
        command=("${randomless[@]}" "${wrap[@]}" "${command[@]}") ;;
   esac
-  timeout --foreground --kill-after=10 "$limit" "${command[@]}" </dev/null >"$out" 2>&1
+  "$python" -S "$watch" "${command[@]}" </dev/null >"$out" 2>&1
   code=$?
   local name=${2#"$BUILD"/} word=FAILED note=
   case $code in
-    0) word=ok ;;
+    0) word=ok note=$(skipped_cases "$out") ;;
     77) word=skipped note=": $(tail -n 1 "$out")" ;;
-    124 | 137) note=": stopped after $limit s" ;;
+    124) note=": $(tail -n 1 "$out")" ;;
     *) note=": exit code $code" ;;
   esac
   # bash has no fractions: count in microseconds.

@@ -1,8 +1,9 @@
 /*
 ** btree_page.c - what the pages of a b-tree say about other pages.
 **
-** The layout is that of https://www.sqlite.org/fileformat2.html (btreeInt.h). The bytes come from a file that anybody may have
-** written, and may be torn or stale besides: every offset is checked, and whoever uses an answer treats it as a guess.
+** The layout is that of https://www.sqlite.org/fileformat2.html (btreeInt.h). The bytes come from a file that anybody
+** may have written, and may be torn or stale besides: every offset is checked, and whoever uses an answer treats it as
+** a guess.
 */
 #include "internal.h"
 
@@ -87,7 +88,8 @@ int64_t uringvfs__page_key(const uringvfs_cells *c, unsigned i) {
 
 /* ---- overflow pages ---- */
 
-/* Bytes of a payload that fit on a leaf as a whole; of a longer one, part is on overflow pages (btreeInt.h, "maxLocal"). */
+/* Bytes of a payload that fit on a leaf as a whole; of a longer one, part is on overflow pages (btreeInt.h,
+** "maxLocal"). */
 static uint32_t most_local(const uringvfs_cells *c) {
   return c->table ? c->usable - 35 : (c->usable - 12) * 64 / 255 - 23;
 }
@@ -151,7 +153,8 @@ static bool get_integer(uint64_t type, const uint8_t *p, int64_t *value) {
   return true;
 }
 
-/* Appends the integers of the record that lies, as far as it is on this page, from p to `end`. True: its last value is one of them. */
+/* Appends the integers of the record that lies, as far as it is on this page, from p to `end`. True: its last value is
+** one of them. */
 static bool add_integers(const uint8_t *p, const uint8_t *end, uringvfs_integers *found) {
   uint64_t header_bytes, type;
   unsigned n = get_varint(p, end, &header_bytes);

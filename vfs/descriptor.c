@@ -1,19 +1,20 @@
 /*
 ** descriptor.c - the number of the descriptor that the parent has opened.
 **
-** A ring must read, write and sync through the parent's own open file description. Any other has write-back errors of its own (errseq_t: each
-** is reported once for each description, so one that was opened later vouches for writes that were lost), credentials of its own, and
-** may be another file by now. An ordinary second descriptor is out of the question altogether: closing it would drop every POSIX lock
-** that the process has on the file.
+** A ring must read, write and sync through the parent's own open file description. Any other has write-back errors of
+** its own (errseq_t: each is reported once for each description, so one that was opened later vouches for writes that
+** were lost), credentials of its own, and may be another file by now. An ordinary second descriptor is out of the
+** question altogether: closing it would drop every POSIX lock that the process has on the file.
 **
-** SQLite does not tell the number. But os_unix.c makes its system calls through a table that xSetSystemCall changes, so `open` and `fstat`
-** get wrappers, once, when the VFS is registered, which note the number while this thread is inside an xOpen of ours. Of a database file the one
-** that was asked for by fstat last is meant: a descriptor that waits for the locks of others to end is used again without an open (os_unix.c, findReusableFd), and
-** every database file that is locked in the POSIX way is asked for its inode (findInodeInfo). All other files are what was opened last: a number
+** SQLite does not tell the number. But os_unix.c makes its system calls through a table that xSetSystemCall changes, so
+** `open` and `fstat` get wrappers, once, when the VFS is registered, which note the number while this thread is inside
+** an xOpen of ours. Of a database file the one that was asked for by fstat last is meant: a descriptor that waits for
+** the locks of others to end is used again without an open (os_unix.c, findReusableFd), and every database file that is
+** locked in the POSIX way is asked for its inode (findInodeInfo). All other files are what was opened last: a number
 ** below 3 is opened again (robust_open).
 **
-** xSetSystemCall takes no mutex, hence only once; threads that open meanwhile read the old pointer or the new one. What a wrapper stands
-** over stays fixed. The shared object is never unloaded (-z nodelete).
+** xSetSystemCall takes no mutex, hence only once; threads that open meanwhile read the old pointer or the new one. What
+** a wrapper stands over stays fixed. The shared object is never unloaded (-z nodelete).
 */
 #include "internal.h"
 

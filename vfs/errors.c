@@ -1,8 +1,8 @@
 /*
 ** errors.c - errno to SQLITE_ codes, and the log.
 **
-** A failed operation gives the code that os_unix.c gives for the same errno (unixRead, unixWrite, unixSync). A VFS has no
-** way to sqlite3_errmsg(), so what exactly failed is said once through sqlite3_log(): call, path, offset, amount.
+** A failed operation gives the code that os_unix.c gives for the same errno (unixRead, unixWrite, unixSync). A VFS has
+** no way to sqlite3_errmsg(), so what exactly failed is said once through sqlite3_log(): call, path, offset, amount.
 */
 #include "internal.h"
 

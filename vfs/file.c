@@ -1,9 +1,9 @@
 /*
 ** file.c - the sqlite3_io_methods of every file: who answers which call.
 **
-** Database and WAL: reading, writing and syncing go through page_io.c and wal_writer.c, locks and shared memory through locks.c. Everything
-** else, and every other kind of file, is answered by the parent. Each call first makes sure that the process did not fork since the file was
-** opened.
+** Database and WAL: reading, writing and syncing go through page_io.c and wal_writer.c, locks and shared memory through
+** locks.c. Everything else, and every other kind of file, is answered by the parent. Each call first makes sure that
+** the process did not fork since the file was opened.
 */
 #include "internal.h"
 
@@ -16,7 +16,8 @@ static uringvfs_role role_of(const uringvfs_file *f) { return f->plain ? URINGVF
 
 /* ---- closing ---- */
 
-/* Also if a database file's WAL is opened a second time, which SQLite never does: the first one holds nothing back any more. */
+/* Also if a database file's WAL is opened a second time, which SQLite never does: the first one holds nothing back any
+** more. */
 void uringvfs__unlink_wal(uringvfs_file *wal) {
   uringvfs_file *database = wal->database;
   if (database == NULL) return;
@@ -131,8 +132,8 @@ static int database_pragma(uringvfs_file *f, char **args) {
 }
 
 /*
-** The parent closes the descriptor, and its number may be another file's a moment later: so from before that on every call is the
-** parent's. What SQLite has written before must not fail.
+** The parent closes the descriptor, and its number may be another file's a moment later: so from before that on every
+** call is the parent's. What SQLite has written before must not fail.
 */
 static int null_io(uringvfs_file *f, void *arg) {
   const int fd = f->io.fd;
@@ -200,7 +201,8 @@ static int file_device_characteristics(sqlite3_file *file) {
 
 /* ---- memory-mapped reads ---- */
 
-/* fork.c wants to know what part of which mapping is in use. A mapping moves only while none of it is (os_unix.c, unixRemapfile). */
+/* fork.c wants to know what part of which mapping is in use. A mapping moves only while none of it is (os_unix.c,
+** unixRemapfile). */
 static void note_fetched(uringvfs_file *f, uint8_t *base, uint64_t end) {
   if (f->fetched == 0 || base != f->fetch_base) f->fetch_bytes = 0;
   f->fetch_base = base;
@@ -250,8 +252,9 @@ static const sqlite3_io_methods all_methods = {
     .xUnfetch = file_unfetch,
 };
 
-/* The gaps of the parent's, which mean something to SQLite: without xShmMap, for instance, it refuses WAL mode (pager.c,
-** sqlite3PagerWalSupported). xFileControl answers for itself, and so do the calls that SQLite makes of every file. */
+/* The gaps of the parent's, which mean something to SQLite: without xShmMap, for instance, it refuses WAL mode
+** (pager.c, sqlite3PagerWalSupported). xFileControl answers for itself, and so do the calls that SQLite makes of every
+** file. */
 static void mirror_gaps(sqlite3_io_methods *m, const sqlite3_io_methods *parent) {
 #define GAP(method)                                                                                                    \
   if (parent->method == NULL) m->method = NULL

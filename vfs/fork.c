@@ -2,17 +2,17 @@
 ** fork.c - what a child process may do.
 **
 ** SQLite forbids carrying a connection across fork(2): locks are not inherited, and two processes would write with one
-** cache. The child's rings would be the parent's too. So a file knows the process that opened it, and in any other every call
-** on it fails at once and touches nothing. Two things go past that and are dealt with here:
+** cache. The child's rings would be the parent's too. So a file knows the process that opened it, and in any other
+** every call on it fails at once and touches nothing. Two things go past that and are dealt with here:
 **
-**  - The wal-index is shared memory, which the child has inherited. Rolling back, SQLite clears its hash tables with no call of the VFS
-**    (wal.c, sqlite3WalUndo), and the parent would no longer find frames that it has written. Of a database that was
-**    being written at the fork, the child gets a private copy.
-**  - unix VFS keeps a process's locks in memory (unixInodeInfo, unixShmNode), and the child has inherited what it says of the parent's. A
-**    connection that the child opens would take locks from there that the kernel never gave. So the inherited files are
-**    closed; in the child that releases nothing, since POSIX locks belong to the parent process. It is done at once if the process had one
-**    thread. Otherwise other threads may have held mutexes, and it waits for the child's first opening through this VFS; by POSIX
-**    such a child may only call async-signal-safe functions anyway.
+**  - The wal-index is shared memory, which the child has inherited. Rolling back, SQLite clears its hash tables with no
+**    call of the VFS (wal.c, sqlite3WalUndo), and the parent would no longer find frames that it has written. Of a
+**    database that was being written at the fork, the child gets a private copy.
+**  - unix VFS keeps a process's locks in memory (unixInodeInfo, unixShmNode), and the child has inherited what it says
+**    of the parent's. A connection that the child opens would take locks from there that the kernel never gave. So the
+**    inherited files are closed; in the child that releases nothing, since POSIX locks belong to the parent process. It
+**    is done at once if the process had one thread. Otherwise other threads may have held mutexes, and it waits for the
+**    child's first opening through this VFS; by POSIX such a child may only call async-signal-safe functions anyway.
 **
 ** The pool has forgotten the parent's rings by then, whose memory is not even mapped in the child (MADV_DONTFORK).
 */
@@ -39,7 +39,8 @@ typedef struct piece {
   size_t bytes;
 } piece;
 
-/* Number i of the wal-index; memory NULL: not mapped. With unix-excl it is heap memory (os_unix.c, unixShmMap), which the child has to itself. */
+/* Number i of the wal-index; memory NULL: not mapped. With unix-excl it is heap memory (os_unix.c, unixShmMap), which
+** the child has to itself. */
 static piece piece_of(const uringvfs_shared *s, int i) {
   const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)uringvfs__shared_region(s, i);
   if (at == 0 || strcmp(uringvfs__parent_vfs->zName, "unix-excl") == 0) return (piece){NULL, 0};
@@ -80,8 +81,8 @@ static void move_back(void *memory, size_t bytes, void *to) {
     munmap(memory, bytes);
 }
 
-/* SQLite still has pointers into the wal-index of a connection that is no use any more: what it may read or write there stays
-** mapped, as private memory. */
+/* SQLite still has pointers into the wal-index of a connection that is no use any more: what it may read or write there
+** stays mapped, as private memory. */
 static void unmap_wal_index(uringvfs_file *f) {
   uringvfs_shared *s = f->shared;
   void **copies = calloc((size_t)s->region_end + 1, sizeof *copies);
@@ -97,8 +98,9 @@ static void unmap_wal_index(uringvfs_file *f) {
 /* ---- inherited files ---- */
 
 /*
-** And it has pointers to pages of the mapping, of which it may still read: a second mapping of them stays when the parent VFS unmaps its own. (With
-** an old size of 0, mremap duplicates a shared mapping.) The pages are given back first: os_unix.c asserts that none is in use.
+** And it has pointers to pages of the mapping, of which it may still read: a second mapping of them stays when the
+** parent VFS unmaps its own. (With an old size of 0, mremap duplicates a shared mapping.) The pages are given back
+** first: os_unix.c asserts that none is in use.
 */
 static void close_mapped(uringvfs_file *f) {
   const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), bytes = (f->fetch_bytes + page - 1) & ~(page - 1);

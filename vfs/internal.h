@@ -55,9 +55,11 @@ typedef struct uringvfs_options {
 #define URINGVFS_READAHEAD_DEFAULT 64
 #define URINGVFS_READAHEAD_MAX     120
 
-/* Reads the uring_ parameters of a main database's name into *options. A wrong one is logged and gives its SQLITE_ code. */
+/* Reads the uring_ parameters of a main database's name into *options. A wrong one is logged and gives its SQLITE_
+** code. */
 int uringvfs__options_from_uri(const char *name, uringvfs_options *options);
-/* SQLITE_FCNTL_PRAGMA for names that begin with uring_; SQLITE_NOTFOUND for all others. args as in sqlite3_file_control. */
+/* SQLITE_FCNTL_PRAGMA for names that begin with uring_; SQLITE_NOTFOUND for all others. args as in
+** sqlite3_file_control. */
 int uringvfs__options_pragma(uringvfs_file *f, char **args);
 const char *uringvfs__backend_name(rt_backend_choice backend);
 
@@ -65,7 +67,8 @@ const char *uringvfs__backend_name(rt_backend_choice backend);
 
 /* Is it a built-in VFS of SQLite, which stores the bytes it is given? */
 bool uringvfs__trusts(const sqlite3_vfs *parent);
-/* Set by tests before uringvfs_register(): the parent is a recorder or a simulated disk that keeps bytes as they are. */
+/* Set by tests before uringvfs_register(): the parent is a recorder or a simulated disk that keeps bytes as they
+** are. */
 extern bool uringvfs__trust_any_parent;
 /* Is this what SQLite was built with for the system call of that name? */
 bool uringvfs__is_original_call(const char *name, sqlite3_syscall_ptr call);
@@ -115,7 +118,8 @@ int uringvfs__shared_join(uringvfs_file *f);
 void uringvfs__shared_leave(uringvfs_file *f);
 /* Lets the idle rings go if no database is open: when one was made that could not be opened then. */
 void uringvfs__shared_trim(void);
-/* The connection's descriptor is closed, so the inode number may come to mean another file: nobody else joins the object. */
+/* The connection's descriptor is closed, so the inode number may come to mean another file: nobody else joins the
+** object. */
 void uringvfs__shared_forget(uringvfs_file *f);
 /* xShmMap has returned this. False: out of memory. */
 bool uringvfs__shared_note_region(uringvfs_file *f, int region, int bytes, void *memory);
@@ -261,8 +265,8 @@ typedef struct uringvfs_integers {
 } uringvfs_integers;
 
 /*
-** Of a leaf, the integers in record i as far as it is on this page. URINGVFS_COLUMN_ROWID is of a table the row's own rowid, of an index what is at the
-** end of the record: the rowid, if the table has any.
+** Of a leaf, the integers in record i as far as it is on this page. URINGVFS_COLUMN_ROWID is of a table the row's own
+** rowid, of an index what is at the end of the record: the rowid, if the table has any.
 */
 void uringvfs__page_integers(const uringvfs_cells *c, unsigned i, uringvfs_integers *found);
 
@@ -282,7 +286,8 @@ uint32_t uringvfs__page_next_overflow(const uint8_t *page);
 
 /* ---- wal_index.c ---- */
 
-/* The frames from first to last that a reader finds in the WAL rather than in the database file; none if last < first. */
+/* The frames from first to last that a reader finds in the WAL rather than in the database file; none if last <
+** first. */
 typedef struct uringvfs_wal_snapshot {
   uint32_t first, last;
 } uringvfs_wal_snapshot;
@@ -372,8 +377,8 @@ static inline bool uringvfs__may_hold_back(const uringvfs_file *database) {
 
 /*
 ** May a page that was read earlier be handed out? Under an exclusive lock nobody else changes it; in WAL mode nobody
-** changes what the holder of a read mark finds in either file (wal.c, walCheckpoint and walRestartLog); in rollback mode
-** no database page changes under SHARED. Without a visible lock (nolock=1) nothing is certain.
+** changes what the holder of a read mark finds in either file (wal.c, walCheckpoint and walRestartLog); in rollback
+** mode no database page changes under SHARED. Without a visible lock (nolock=1) nothing is certain.
 */
 static inline bool uringvfs__may_hand_out(const uringvfs_file *database) {
   return !database->plain &&
@@ -393,8 +398,8 @@ void uringvfs__file_set_methods(uringvfs_file *f);
 /* ---- page_io.c ---- */
 
 /*
-** os_unix.c masks the size of a read or write with 0x1ffff (seekAndWriteFd, seekAndRead): more in one call is cut short or,
-** at a multiple of 128 KiB, taken for a full disk. Whole 4 KiB pages below that.
+** os_unix.c masks the size of a read or write with 0x1ffff (seekAndWriteFd, seekAndRead): more in one call is cut short
+** or, at a multiple of 128 KiB, taken for a full disk. Whole 4 KiB pages below that.
 */
 #define URINGVFS_PARENT_MAX_BYTES 0x1f000
 
@@ -404,8 +409,8 @@ int64_t uringvfs__inline_operation(rt_op *op);
 int uringvfs__read(uringvfs_file *f, void *data, int amount, sqlite3_int64 offset);
 int uringvfs__write(uringvfs_file *f, const void *data, int amount, sqlite3_int64 offset);
 int uringvfs__sync(uringvfs_file *f, int flags);
-/* One group: the write and, if *sync says so and the group takes a ring, an fdatasync ordered behind it. Returns the write's code; *sync
-** says then whether the sync was made, and *sync_rc is its code (untouched otherwise). */
+/* One group: the write and, if *sync says so and the group takes a ring, an fdatasync ordered behind it. Returns the
+** write's code; *sync says then whether the sync was made, and *sync_rc is its code (untouched otherwise). */
 int uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool *sync,
                           int *sync_rc);
 
@@ -475,8 +480,8 @@ extern sqlite3_vfs *uringvfs__parent_vfs;
 
 /* Is it trusted (trust.c)? */
 extern bool uringvfs__parent_trusted;
-/* 0 if rings may be used at all, otherwise a negative errno: the kernel's answer, which is asked for a ring, or -EOPNOTSUPP if the parent VFS
-** is not trusted. */
+/* 0 if rings may be used at all, otherwise a negative errno: the kernel's answer, which is asked for a ring, or
+** -EOPNOTSUPP if the parent VFS is not trusted. */
 int uringvfs__ring_unavailable(void);
 /* The same without asking: 1 rings were made, 0 none was needed yet, or the negative errno. */
 int uringvfs__ring_state(void);

@@ -1,11 +1,14 @@
 /*
-** leaf_blocks.c - where the leaves lie that running scans will want: for reading a block of the file instead of its pages one by one.
+** leaf_blocks.c - where the leaves lie that running scans will want: for reading a block of the file instead of its
+** pages one by one.
 **
-** A device that gives a page in 10 us gives 256 KiB in a little more than 100. So where many pages of a block are leaves of which it is known
-** that a scan will want them, the whole block is read; the kernel keeps it until the scan comes by. The leaves that are known are
-** those of the interior pages that the scan has passed, and of some beside them, more and more as it goes on (stream.c).
+** A device that gives a page in 10 us gives 256 KiB in a little more than 100. So where many pages of a block are
+** leaves of which it is known that a scan will want them, the whole block is read; the kernel keeps it until the scan
+** comes by. The leaves that are known are those of the interior pages that the scan has passed, and of some beside
+** them, more and more as it goes on (stream.c).
 **
-** If the kernel has given up blocks again before the scan came by, memory is too small for this, and it ends until the next transaction.
+** If the kernel has given up blocks again before the scan came by, memory is too small for this, and it ends until the
+** next transaction.
 */
 #include "readahead.h"
 

@@ -50,7 +50,8 @@ int uringvfs__shm_lock(sqlite3_file *file, int offset, int n, int flags) {
   const bool write_lock = offset == WAL_WRITE_LOCK && (flags & SQLITE_SHM_EXCLUSIVE);
   const bool read_mark = offset >= WAL_READ_LOCK && (flags & SQLITE_SHM_SHARED);
   const bool unlock = (flags & SQLITE_SHM_UNLOCK) != 0;
-  /* Before the release: as soon as the lock is gone, another writer's frames stand where those of a transaction that did not commit would have. */
+  /* Before the release: as soon as the lock is gone, another writer's frames stand where those of a transaction that
+  ** did not commit would have. */
   if (unlock && write_lock) tell(f, URINGVFS_EVENT_WRITE_LOCK, 0);
   if (unlock && read_mark) tell(f, URINGVFS_EVENT_READ_MARK, -1);
   rc = PARENT(f, xShmLock)(f->parent, offset, n, flags);

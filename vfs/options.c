@@ -1,9 +1,9 @@
 /*
 ** options.c - URI parameters and PRAGMAs.
 **
-** One table names every option with its values; a URI parameter and the PRAGMA of the same name go through the same code. What is
-** wrong is refused with a message that names the option and what is allowed. Nothing is silently ignored: a
-** parameter that begins with uring_ and is not in the table is wrong too.
+** One table names every option with its values; a URI parameter and the PRAGMA of the same name go through the same
+** code. What is wrong is refused with a message that names the option and what is allowed. Nothing is silently ignored:
+** a parameter that begins with uring_ and is not in the table is wrong too.
 */
 #include "internal.h"
 

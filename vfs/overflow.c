@@ -1,18 +1,21 @@
 /*
 ** overflow.c - the overflow pages of row after row.
 **
-** What a leaf cannot hold of a row is on a chain of overflow pages (https://www.sqlite.org/fileformat2.html, "Cell Payload Overflow
-** Pages"). Each names the next one, so a single chain cannot be read ahead; but the cells of the leaf say where each row's chain
-** begins and how long it is. When SQLite has followed the chains of a few rows in their order, those of the rows that come next are read
-** together, round by round: the page that is asked for brings the pages of the same rank of the other chains, and these say where
-** the next ones are. A leaf holds a few such rows at most, so the leaves that follow are looked at too, in the buffer, or come with the
-** batch. A reader that wants only the beginning of each value gets no more than that.
+** What a leaf cannot hold of a row is on a chain of overflow pages (https://www.sqlite.org/fileformat2.html, "Cell
+** Payload Overflow Pages"). Each names the next one, so a single chain cannot be read ahead; but the cells of the leaf
+** say where each row's chain begins and how long it is. When SQLite has followed the chains of a few rows in their
+** order, those of the rows that come next are read together, round by round: the page that is asked for brings the
+** pages of the same rank of the other chains, and these say where the next ones are. A leaf holds a few such rows at
+** most, so the leaves that follow are looked at too, in the buffer, or come with the batch. A reader that wants only
+** the beginning of each value gets no more than that.
 **
-** Where the chains lie side by side, the kernel reads ahead by itself (a batch took 1.2 times as long): such rows are evidence against. And
-** leaves are taken apart only after several overflow pages have come from the device, more of them each time nobody wanted the chains.
+** Where the chains lie side by side, the kernel reads ahead by itself (a batch took 1.2 times as long): such rows are
+** evidence against. And leaves are taken apart only after several overflow pages have come from the device, more of
+** them each time nobody wanted the chains.
 **
-** Left out: rows on interior pages of an index, rows that an index leads to, and scans of several such tables at a time. One
-** value alone, however long, cannot be helped: in an auto-vacuum database the pointer map names the page before, not the next.
+** Left out: rows on interior pages of an index, rows that an index leads to, and scans of several such tables at a
+** time. One value alone, however long, cannot be helped: in an auto-vacuum database the pointer map names the page
+** before, not the next.
 */
 #include "readahead.h"
 
@@ -57,7 +60,8 @@ static void drop_chain(uringvfs_file *database, const uringvfs_chain *chain) {
   }
 }
 
-/* The scan has come to this chain of the leaf, or to one of its ends; nobody wanted what lies between it and the one before. */
+/* The scan has come to this chain of the leaf, or to one of its ends; nobody wanted what lies between it and the one
+** before. */
 static void pass_over(uringvfs_file *database, int to) {
   uringvfs_readahead *ra = database->readahead;
   uringvfs_overflow *o = &ra->overflow;
@@ -77,8 +81,8 @@ static void in_vain(uringvfs_overflow *o) {
 }
 
 /*
-** No more rows in order. If pages of the last batch are left over, the next run has to be longer before anything is read ahead: ranges
-** tend to be alike. Where a long run ends, a few pages are no matter.
+** No more rows in order. If pages of the last batch are left over, the next run has to be longer before anything is
+** read ahead: ranges tend to be alike. Where a long run ends, a few pages are no matter.
 */
 static void end_run(uringvfs_readahead *ra) {
   uringvfs_overflow *o = &ra->overflow;
@@ -226,7 +230,8 @@ static int leaf_chains(uringvfs_file *database, uint32_t pgno, uringvfs_chain *c
   return (int)uringvfs__page_chains(&cells, chains);
 }
 
-/* The pages of a chain wait until its row is read: half of the buffer for them and the page asked for, half for leaves. */
+/* The pages of a chain wait until its row is read: half of the buffer for them and the page asked for, half for
+** leaves. */
 typedef struct window {
   unsigned rows, room; /* more rows, and pages of theirs, at most */
 } window;

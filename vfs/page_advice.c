@@ -9,7 +9,8 @@
 
 bool uringvfs__can_advise(const uringvfs_file *f) { return f->io.fd >= 0; }
 
-/* Here and now, a few microseconds for each request to the device; no ring does it better (it hands advice to a worker thread). */
+/* Here and now, a few microseconds for each request to the device; no ring does it better (it hands advice to a worker
+** thread). */
 static bool advise(int fd, const uringvfs_range *range) {
   rt_file file = {.fd = fd};
   rt_op op = {0};

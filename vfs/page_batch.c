@@ -1,12 +1,13 @@
 /*
 ** page_batch.c - reading the page that is asked for together with those that will be.
 **
-** Through a ring, pages that lie side by side in a file are one read; all reads are one group, which is waited for as a whole. What comes goes into
-** the page buffer, and interior pages into the tree map. A read that fails is no failure: SQLite will ask for that page by itself, if
-** at all, and hear of it then.
+** Through a ring, pages that lie side by side in a file are one read; all reads are one group, which is waited for as a
+** whole. What comes goes into the page buffer, and interior pages into the tree map. A read that fails is no failure:
+** SQLite will ask for that page by itself, if at all, and hear of it then.
 **
-** Where that is not possible (no ring, a file system that hands reads to worker threads, pages that SQLite gets from a mapping), and where whole
-** blocks are wanted, the kernel is asked to have the pages in its cache, and they are read one by one when their time has come.
+** Where that is not possible (no ring, a file system that hands reads to worker threads, pages that SQLite gets from a
+** mapping), and where whole blocks are wanted, the kernel is asked to have the pages in its cache, and they are read
+** one by one when their time has come.
 */
 #include "readahead.h"
 
@@ -80,7 +81,8 @@ static unsigned prepare(uringvfs_file *database, const uringvfs_batch *b, uringv
   return n;
 }
 
-/* What has come goes into the buffer, and what interior pages say into the map. Of those that were only read for that, nothing is kept. */
+/* What has come goes into the buffer, and what interior pages say into the map. Of those that were only read for that,
+** nothing is kept. */
 static void take_in(uringvfs_file *database, const uringvfs_batch *b, const uringvfs_page_op *ops) {
   uringvfs_readahead *ra = database->readahead;
   const uint32_t page_size = ra->buffer.page_size;
@@ -201,9 +203,10 @@ static bool advise(uringvfs_file *database, uringvfs_stream *s, const uringvfs_b
 }
 
 /*
-** A scan goes on for long and works on every page. It is better served by the kernel: SQLite need not wait for the last page of a batch, and
-** where leaves lie close together they come in blocks. Measured: a cold scan of scattered leaves takes 1.25 times as long by batches. Only
-** if it follows overflow chains the leaves are wanted in the buffer, because they say where the next chains are.
+** A scan goes on for long and works on every page. It is better served by the kernel: SQLite need not wait for the last
+** page of a batch, and where leaves lie close together they come in blocks. Measured: a cold scan of scattered leaves
+** takes 1.25 times as long by batches. Only if it follows overflow chains the leaves are wanted in the buffer, because
+** they say where the next chains are.
 */
 static bool is_scan(const uringvfs_file *database, const uringvfs_stream *s) {
   const uringvfs_readahead *ra = database->readahead;
@@ -212,8 +215,8 @@ static bool is_scan(const uringvfs_file *database, const uringvfs_stream *s) {
 }
 
 /*
-** Pages that lie side by side, and are read forwards from here, the kernel reads ahead by itself: asking for them costs more than it gains
-** (a scan of contiguous leaves took 1.3 times as long).
+** Pages that lie side by side, and are read forwards from here, the kernel reads ahead by itself: asking for them costs
+** more than it gains (a scan of contiguous leaves took 1.3 times as long).
 */
 static bool is_left_to_kernel(const uringvfs_file *database, const uringvfs_batch *b, uint64_t offset) {
   unsigned n = 0;

@@ -1,8 +1,8 @@
 /*
 ** page_buffer.c - pages that were read ahead and not asked for yet.
 **
-** A page is found by the file it is in and its offset there. It leaves when it is handed out, when it was written to, when its slot
-** is needed, and at the latest with the tenure in which it was read; nothing else may be handed out.
+** A page is found by the file it is in and its offset there. It leaves when it is handed out, when it was written to,
+** when its slot is needed, and at the latest with the tenure in which it was read; nothing else may be handed out.
 **
 ** With -DURINGVFS_VERIFY_READAHEAD what has left is overwritten, so that a use of it does not go unnoticed.
 */

@@ -2,14 +2,14 @@
 ** page_io.c - the runtime operations behind xRead, xWrite and xSync.
 **
 ** Every page read and written goes through the runtime, which decides in one place (route.c) whether it takes a ring or
-** the inline way. The inline way of a file is the parent's own method: what is gained from a ring is gained from batches,
-** and a lone read is best left to the system call.
+** the inline way. The inline way of a file is the parent's own method: what is gained from a ring is gained from
+** batches, and a lone read is best left to the system call.
 **
-** Both ways lead through one open file description, the parent's (descriptor.c): a write-back error is reported to whichever syncs first, and
-** to one of them only.
+** Both ways lead through one open file description, the parent's (descriptor.c): a write-back error is reported to
+** whichever syncs first, and to one of them only.
 **
-** A ring is leased for one batch and given back drained, so nothing is in flight when a VFS method returns. Any thread that
-** SQLite lets use the file may call these functions.
+** A ring is leased for one batch and given back drained, so nothing is in flight when a VFS method returns. Any thread
+** that SQLite lets use the file may call these functions.
 */
 #include "internal.h"
 
@@ -20,8 +20,9 @@
 rt_pool *uringvfs__pool;
 
 /*
-** What the options say for this file. Whatever the routing is about to ask for is looked up, but not for a lone operation of `auto`: it goes
-** inline in any case, and a connection that only reads and commits little does without all of this.
+** What the options say for this file. Whatever the routing is about to ask for is looked up, but not for a lone
+** operation of `auto`: it goes inline in any case, and a connection that only reads and commits little does without all
+** of this.
 */
 static rt_backend_choice backend_of(uringvfs_file *f, bool lone) {
   const uringvfs_file *database = f->role == URINGVFS_WAL ? f->database : f;
@@ -124,8 +125,8 @@ int uringvfs__read(uringvfs_file *f, void *data, int amount, sqlite3_int64 offse
 }
 
 /*
-** The kernel's worker threads do not deliver SIGXFSZ, which ends a process that goes above RLIMIT_FSIZE and does not ignore it. The
-** parent's write raises it, or fails in its own way.
+** The kernel's worker threads do not deliver SIGXFSZ, which ends a process that goes above RLIMIT_FSIZE and does not
+** ignore it. The parent's write raises it, or fails in its own way.
 */
 static int above_limit(uringvfs_file *f, uringvfs_page_op *p, int error) {
   if (error != -EFBIG || p->parent_rc != SQLITE_OK) return error;

@@ -1,26 +1,30 @@
 /*
 ** readahead.c - which pages to read before they are asked for, and until when they may be handed out.
 **
-** SQLite reads one page at a time. What it will ask for next is written in the pages it has read: an interior page of a b-tree names
-** its children in the order of their keys. So interior pages are remembered as they pass by (tree_map.c), and a stream follows each
-** cursor from child to child. Once it has seen two of one parent in a row, those that come after it are read ahead: two pages at first, and
-** twice as many each time nearly all of them were asked for. Near the end of a parent the next interior page is brought along.
+** SQLite reads one page at a time. What it will ask for next is written in the pages it has read: an interior page of a
+** b-tree names its children in the order of their keys. So interior pages are remembered as they pass by (tree_map.c),
+** and a stream follows each cursor from child to child. Once it has seen two of one parent in a row, those that come
+** after it are read ahead: two pages at first, and twice as many each time nearly all of them were asked for. Near the
+** end of a parent the next interior page is brought along.
 **
-** There are two ways (page_batch.c). By a batch through a ring, together with the page that is asked for and waited for as a whole: the pages wait
-** in the buffer. Or by the kernel, which is asked to have them in its cache: they are read one by one later, and SQLite works
-** meanwhile. Scans take the second way, which can also fetch whole blocks of the file that are full of leaves (leaf_blocks.c), and so does
-** everything where there is no ring or SQLite reads through a mapping.
+** There are two ways (page_batch.c). By a batch through a ring, together with the page that is asked for and waited for
+** as a whole: the pages wait in the buffer. Or by the kernel, which is asked to have them in its cache: they are read
+** one by one later, and SQLite works meanwhile. Scans take the second way, which can also fetch whole blocks of the
+** file that are full of leaves (leaf_blocks.c), and so does everything where there is no ring or SQLite reads through a
+** mapping.
 **
-** Where the kernel has the pages in its cache neither gains anything. So reads are timed, and after one that came without the device the
-** pages are read one by one until one of them takes long. (Not with uring_backend=uring, where each would be a submission.)
+** Where the kernel has the pages in its cache neither gains anything. So reads are timed, and after one that came
+** without the device the pages are read one by one until one of them takes long. (Not with uring_backend=uring, where
+** each would be a submission.)
 **
-** Validity. A page read ahead is handed out only while a lock makes it certain that a read from the file would give the same bytes; see
-** tenure.c. When that ends, all goes; so does what this connection overwrites or truncates. Nothing is ever in flight into our memory between
-** calls, so there is nothing that could arrive later. What the kernel has in its cache is always right. In WAL mode an unchanged wal-index header proves nothing: a checkpoint changes
-** the database file and leaves both copies of the header as they were.
+** Validity. A page read ahead is handed out only while a lock makes it certain that a read from the file would give the
+** same bytes; see tenure.c. When that ends, all goes; so does what this connection overwrites or truncates. Nothing is
+** ever in flight into our memory between calls, so there is nothing that could arrive later. What the kernel has in its
+** cache is always right. In WAL mode an unchanged wal-index header proves nothing: a checkpoint changes the database
+** file and leaves both copies of the header as they were.
 **
-** Of the WAL, only offsets are compared. A frame that SQLite asks for was committed before the read mark was taken and cannot change while it is
-** held, or was written by this connection, which drops it here.
+** Of the WAL, only offsets are compared. A frame that SQLite asks for was committed before the read mark was taken and
+** cannot change while it is held, or was written by this connection, which drops it here.
 **
 ** One connection at a time, as SQLite serializes its files.
 */
@@ -259,8 +263,8 @@ static int read_timed(uringvfs_file *database, uint32_t pgno, const request *r, 
 }
 
 /*
-** Where page after page came from the kernel's cache, nothing is to be gained, and most pages need not be looked at until one takes long: a
-** stream finds its place again (stream.c, caught_up).
+** Where page after page came from the kernel's cache, nothing is to be gained, and most pages need not be looked at
+** until one takes long: a stream finds its place again (stream.c, caught_up).
 */
 static void note_speed(uringvfs_readahead *ra, bool slow) {
   ra->undisturbed = slow ? 0 : ra->undisturbed + TIMED_READS;
@@ -274,8 +278,8 @@ static bool coasts(uringvfs_readahead *ra) {
 }
 
 /*
-** Reads a page of a stream whose pages the kernel has, and looks now and then whether it still has. One slow read may be due to
-** another process that wanted the processor; two in a row are the device.
+** Reads a page of a stream whose pages the kernel has, and looks now and then whether it still has. One slow read may
+** be due to another process that wanted the processor; two in a row are the device.
 */
 static int read_cached(uringvfs_file *database, uint32_t pgno, uringvfs_stream *s, const request *r) {
   uringvfs_readahead *ra = database->readahead;
@@ -296,8 +300,9 @@ static int read_cached(uringvfs_file *database, uint32_t pgno, uringvfs_stream *
 }
 
 /*
-** The map finds a page quickly only as long as no other has taken its place there. A scan that comes by again, over interior pages that
-** SQLite still has in its cache, would not be seen: so once in many slow pages all nodes are searched.
+** The map finds a page quickly only as long as no other has taken its place there. A scan that comes by again, over
+** interior pages that SQLite still has in its cache, would not be seen: so once in many slow pages all nodes are
+** searched.
 */
 static void look_everywhere(uringvfs_readahead *ra, uint32_t pgno) {
   uringvfs_place place;
@@ -308,8 +313,8 @@ static void look_everywhere(uringvfs_readahead *ra, uint32_t pgno) {
 }
 
 /*
-** Reads a page alone, and tells those who want to know whether it came from the device. While the kernel has the pages, few are
-** timed.
+** Reads a page alone, and tells those who want to know whether it came from the device. While the kernel has the pages,
+** few are timed.
 */
 static int read_alone(uringvfs_file *database, uint32_t pgno, const request *r) {
   uringvfs_readahead *ra = database->readahead;
@@ -339,8 +344,8 @@ static int read_advised(uringvfs_file *database, uint32_t pgno, uringvfs_stream 
 }
 
 /*
-** A page fault reads what lies around the page, as much as the device's read_ahead_kb says: usually 128, but where it is megabytes the
-** first few faults bring all of the file, faster than any prediction. So the kernel has the first go.
+** A page fault reads what lies around the page, as much as the device's read_ahead_kb says: usually 128, but where it
+** is megabytes the first few faults bring all of the file, faster than any prediction. So the kernel has the first go.
 */
 static bool leave_to_kernel(uringvfs_file *database, uint32_t pgno, const request *r) {
   uringvfs_readahead *ra = database->readahead;

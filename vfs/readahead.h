@@ -1,8 +1,10 @@
 /*
-** readahead.h - the parts of the read-ahead: what is remembered of trees, and the pages that were read but not asked for yet.
+** readahead.h - the parts of the read-ahead: what is remembered of trees, and the pages that were read but not asked
+** for yet.
 **
-** readahead.c, stream.c, row_lookup.c and overflow.c decide, btree_page.c and wal_index.c read the file's structures, page_io.c reads the pages. All
-** of it belongs to one database file object, which SQLite uses from one thread at a time.
+** readahead.c, stream.c, row_lookup.c and overflow.c decide, btree_page.c and wal_index.c read the file's structures,
+** page_io.c reads the pages. All of it belongs to one database file object, which SQLite uses from one thread at a
+** time.
 */
 #ifndef URINGVFS_READAHEAD_H
 #define URINGVFS_READAHEAD_H
@@ -50,7 +52,8 @@ typedef struct uringvfs_tree_node {
 } uringvfs_tree_node;
 
 /*
-** Interior pages as they were when they were last seen, within a fixed budget. A hint and no more: it may be out of date, or lie.
+** Interior pages as they were when they were last seen, within a fixed budget. A hint and no more: it may be out of
+** date, or lie.
 */
 typedef struct uringvfs_tree_map {
   uringvfs_tree_node nodes[URINGVFS_TREE_NODES]; /* the first is never used */
@@ -63,13 +66,14 @@ typedef struct uringvfs_tree_map {
 
 /* Remembers an interior page with its children. False if it was remembered already, or memory is out. */
 bool uringvfs__tree_learn(uringvfs_tree_map *map, uint32_t pgno, const uringvfs_cells *cells);
-/* False: not known, and *place is {0, 0}, which leads nowhere. thoroughly: by looking everywhere that rows can be looked up. */
+/* False: not known, and *place is {0, 0}, which leads nowhere. thoroughly: by looking everywhere that rows can be
+** looked up. */
 bool uringvfs__tree_find(uringvfs_tree_map *map, uint32_t pgno, uringvfs_place *place, bool thoroughly);
 /* Makes the page and its neighbours be found again, whose places others have taken. Looks everywhere. */
 void uringvfs__tree_remind(uringvfs_tree_map *map, uint32_t pgno);
 /*
-** The page after (direction 1) or before (-1) the one at *place, on the same level of the tree, where *place is moved to. 0: there is none, or
-** it is not known; *interior is then the interior page that would tell, or 0.
+** The page after (direction 1) or before (-1) the one at *place, on the same level of the tree, where *place is moved
+** to. 0: there is none, or it is not known; *interior is then the interior page that would tell, or 0.
 */
 uint32_t uringvfs__tree_step(uringvfs_tree_map *map, uringvfs_place *place, int direction, uint32_t *interior);
 /* The interior pages after (or before) the one of `place`, on its level; returns how many were found. */
@@ -85,8 +89,8 @@ uint32_t uringvfs__tree_root(uringvfs_tree_map *map, uint32_t pgno, bool thoroug
 /* Another such tree's uppermost interior page, above other interior pages: number i of them, 0: there are no more. */
 uint32_t uringvfs__tree_other_root(const uringvfs_tree_map *map, unsigned i);
 /*
-** The leaf that holds the row of this rowid, from a root down; of an index, the first entry of a key that begins with this integer.
-** 0: not known; *interior is then the interior page that would tell, or 0.
+** The leaf that holds the row of this rowid, from a root down; of an index, the first entry of a key that begins with
+** this integer. 0: not known; *interior is then the interior page that would tell, or 0.
 */
 uint32_t uringvfs__tree_leaf(uringvfs_tree_map *map, uint32_t root, int64_t rowid, uint32_t *interior);
 /* Keeps what may be kept between transactions. */
@@ -158,7 +162,8 @@ typedef struct uringvfs_range {
 } uringvfs_range;
 
 bool uringvfs__can_advise(const uringvfs_file *f);
-/* Asks for these parts of the file without waiting for them. Returns for how many; 0: it cannot be done with this file. */
+/* Asks for these parts of the file without waiting for them. Returns for how many; 0: it cannot be done with this
+** file. */
 unsigned uringvfs__advise(uringvfs_file *f, const uringvfs_range *ranges, unsigned count);
 
 /* ---- leaf_blocks.c: blocks that are full of wanted leaves ---- */
@@ -183,7 +188,8 @@ bool uringvfs__blocks_asked(const uringvfs_leaf_blocks *b, uint32_t pgno);
 bool uringvfs__blocks_dense(const uringvfs_leaf_blocks *b, uint32_t pgno);
 /* It is asked for as a whole: *pgno becomes its first page; returns how many it has. */
 uint32_t uringvfs__blocks_take(uringvfs_leaf_blocks *b, uint32_t *pgno);
-/* A page has been read; slow: from the device. If its block was asked for long ago, the kernel has given it up again. */
+/* A page has been read; slow: from the device. If its block was asked for long ago, the kernel has given it up
+** again. */
 void uringvfs__blocks_came(uringvfs_leaf_blocks *b, uint32_t pgno, bool slow);
 /* No more blocks until the next tenure. */
 void uringvfs__blocks_give_up(uringvfs_leaf_blocks *b);
@@ -308,8 +314,8 @@ struct uringvfs_readahead {
   unsigned nodes_in_vain; /* learned since the last batch      */
   uint32_t noted[4];      /* not learned, the latest first     */
   unsigned strangers;     /* pages of unknown parents in a row */
-  unsigned lost,
-      most_lost; /* pages that no stream wanted and that came from the device, and how many make it worth looking everywhere */
+  /* Pages that no stream wanted and that came from the device, and how many make it worth looking everywhere. */
+  unsigned lost, most_lost;
   unsigned patience;
 };
 

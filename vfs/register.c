@@ -1,7 +1,8 @@
 /*
 ** register.c - the sqlite3_vfs "uring": a shim over the VFS that was the default when it was registered.
 **
-** It opens files and answers nothing else itself: names, permissions, temporary files, time and randomness are the parent's.
+** It opens files and answers nothing else itself: names, permissions, temporary files, time and randomness are the
+** parent's.
 */
 #include "internal.h"
 
@@ -229,10 +230,7 @@ static void mirror_gaps(const sqlite3_vfs *parent) {
   GAP(xSleep);
   GAP(xCurrentTime);
   GAP(xGetLastError);
-  if (parent->iVersion < 2)
-    uring_vfs.xCurrentTimeInt64 = NULL;
-  else
-    GAP(xCurrentTimeInt64);
+  if (parent->iVersion < 2 || parent->xCurrentTimeInt64 == NULL) uring_vfs.xCurrentTimeInt64 = NULL;
   if (parent->iVersion < 3) return;
   GAP(xSetSystemCall);
   GAP(xGetSystemCall);
@@ -260,8 +258,8 @@ static int adopt_parent(void) {
 }
 
 /*
-** Another copy of this library, which its own program or package has loaded, serves the same SQLite. Over it this one would take its pieces for
-** SQLite's and hide its answers.
+** Another copy of this library, which its own program or package has loaded, serves the same SQLite. Over it this one
+** would take its pieces for SQLite's and hide its answers.
 */
 static int leave_to_other(sqlite3_vfs *other, int make_default) {
   sqlite3_log(SQLITE_NOTICE,

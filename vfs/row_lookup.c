@@ -1,19 +1,19 @@
 /*
 ** row_lookup.c - the rows that the records of a leaf lead to.
 **
-** SQLite goes through a leaf and looks up a row of another table for each of its records, wherever that row is. The entries of an index end
-** with the row's rowid; in a join it is some integer column of the outer table, or of an index that is read in its place. Nobody says which
-** column, but the inner table's interior pages say which leaf holds which row; those of an index whose keys begin with an integer say it of its
-** entries. So when a few pages that SQLite asks for turn out to be the leaves of one column's values, in the order of the records,
-** the leaves of the values that follow are read ahead. Several tables may be joined: each column that leads to one has a stream of
-** its own.
+** SQLite goes through a leaf and looks up a row of another table for each of its records, wherever that row is. The
+** entries of an index end with the row's rowid; in a join it is some integer column of the outer table, or of an index
+** that is read in its place. Nobody says which column, but the inner table's interior pages say which leaf holds which
+** row; those of an index whose keys begin with an integer say it of its entries. So when a few pages that SQLite asks
+** for turn out to be the leaves of one column's values, in the order of the records, the leaves of the values that
+** follow are read ahead. Several tables may be joined: each column that leads to one has a stream of its own.
 **
-** To take a leaf apart and to find the tables it leads to costs as much as many cached reads. It is done when several other
-** pages have come from the device since, and later each time it was in vain. Once a column is found, the next leaf is taken apart as it
-** passes by.
+** To take a leaf apart and to find the tables it leads to costs as much as many cached reads. It is done when several
+** other pages have come from the device since, and later each time it was in vain. Once a column is found, the next
+** leaf is taken apart as it passes by.
 **
-** Of an index, the leaf seen last is the one whose records count. What is looked up are leaves of tables, too, so of these the first
-** one counts, until its neighbour is asked for, or its records are used up, or nothing came of it.
+** Of an index, the leaf seen last is the one whose records count. What is looked up are leaves of tables, too, so of
+** these the first one counts, until its neighbour is asked for, or its records are used up, or nothing came of it.
 */
 #include "readahead.h"
 
@@ -40,8 +40,8 @@ static uringvfs_stream *stream_of(uringvfs_readahead *ra, const uringvfs_row_loo
 }
 
 /*
-** Does this column lead to the rows that are looked up? A row that was passed by is in SQLite's cache, or not wanted: to read it ahead would
-** have been in vain. Only what is certain to be a rowid is followed all the same.
+** Does this column lead to the rows that are looked up? A row that was passed by is in SQLite's cache, or not wanted:
+** to read it ahead would have been in vain. Only what is certain to be a rowid is followed all the same.
 */
 static bool is_found(const uringvfs_row_column *c) {
   return c->hits >= EVIDENCE && (c->certain || c->passed <= c->hits);
@@ -125,7 +125,8 @@ static bool is_given_up(const uringvfs_row_lookup *l) {
   return true;
 }
 
-/* Have the last of its records been looked up? Where its neighbours are not known, the next leaf is recognised by that. */
+/* Have the last of its records been looked up? Where its neighbours are not known, the next leaf is recognised by
+** that. */
 static bool is_used_up(const uringvfs_row_lookup *l) {
   if (!l->known || l->place.node != 0) return false;
   for (unsigned i = 0; i < l->columns_used; i++) {
@@ -209,7 +210,8 @@ void uringvfs__rows_end(uringvfs_row_lookup *l) {
 
 /* ---- which record ---- */
 
-/* All rows of a column are about to be searched for. A page of many records, or one made for it, must not keep SQLite waiting. */
+/* All rows of a column are about to be searched for. A page of many records, or one made for it, must not keep SQLite
+** waiting. */
 static bool may_search(uringvfs_row_lookup *l, const uringvfs_row_column *c) {
   l->searches += c->count;
   return l->searches <= MOST_SEARCHES;
@@ -280,7 +282,8 @@ static bool locate(uringvfs_tree_map *map, uringvfs_row_column *c, uint32_t pgno
   return true;
 }
 
-/* Moves the columns that have led nowhere yet to the first record for this page, if it belongs to the table of this root. NULL: none led here. */
+/* Moves the columns that have led nowhere yet to the first record for this page, if it belongs to the table of this
+** root. NULL: none led here. */
 static uringvfs_row_column *begin(uringvfs_file *database, uringvfs_row_lookup *l, uint32_t pgno, uint32_t root) {
   uringvfs_row_column *found = NULL;
   for (unsigned i = 0; i < l->columns_used; i++) {
@@ -326,7 +329,8 @@ static uringvfs_row_column *follow(uringvfs_tree_map *map, uringvfs_row_lookup *
   return NULL;
 }
 
-/* Moves the columns of which it is not known yet. Returns one that led here, if possible one of which it is known now. */
+/* Moves the columns of which it is not known yet. Returns one that led here, if possible one of which it is known
+** now. */
 static uringvfs_row_column *try_others(uringvfs_file *database, uringvfs_row_lookup *l, uint32_t pgno) {
   uringvfs_tree_map *map = &database->readahead->map;
   uringvfs_row_column *found = NULL;

@@ -1,17 +1,20 @@
 /*
 ** shared.c - what all connections of the process to one database have in common.
 **
-** A database is found by device and inode of the parent's own open file, as os_unix.c finds its unixInodeInfo, when a connection opens it; the
-** last one to close it takes the object along. While a descriptor is open its inode number cannot come to mean another file. Where
-** the descriptor is not known (descriptor.c) a connection has an object to itself.
+** A database is found by device and inode of the parent's own open file, as os_unix.c finds its unixInodeInfo, when a
+** connection opens it; the last one to close it takes the object along. While a descriptor is open its inode number
+** cannot come to mean another file. Where the descriptor is not known (descriptor.c) a connection has an object to
+** itself.
 **
-** It holds the pieces of the wal-index, by their number. They are shared memory, at one address for the whole process (os_unix.c, unixShmNode), and
-** SQLite asks for them in any order: a transaction may find its first page in the last piece.
+** It holds the pieces of the wal-index, by their number. They are shared memory, at one address for the whole process
+** (os_unix.c, unixShmNode), and SQLite asks for them in any order: a transaction may find its first page in the last
+** piece.
 **
-** All connections are on one list as well. A WAL that is opened looks there for its database file, and a child process for what it has
-** inherited. A process may have tens of thousands open: leaving takes no search.
+** All connections are on one list as well. A WAL that is opened looks there for its database file, and a child process
+** for what it has inherited. A process may have tens of thousands open: leaving takes no search.
 **
-** One mutex guards all of it. The pieces of the wal-index may be read without, by a connection that has the wal-index mapped.
+** One mutex guards all of it. The pieces of the wal-index may be read without, by a connection that has the wal-index
+** mapped.
 */
 #include "internal.h"
 
@@ -178,9 +181,10 @@ static bool is_wal_of(const char *name, const uringvfs_file *database) {
 }
 
 /*
-** The pager keeps the names of a connection's files in one piece of memory (pager.c, sqlite3PagerOpen), so the WAL's name, as a pointer,
-** tells which of several connections to a database opens it. sqlite3_database_file_object() would answer the same, but reads memory
-** that is not there when a program calls xOpen with a name of its own, and returns the outermost of several shims.
+** The pager keeps the names of a connection's files in one piece of memory (pager.c, sqlite3PagerOpen), so the WAL's
+** name, as a pointer, tells which of several connections to a database opens it. sqlite3_database_file_object() would
+** answer the same, but reads memory that is not there when a program calls xOpen with a name of its own, and returns
+** the outermost of several shims.
 */
 uringvfs_file *uringvfs__database_of_wal(const char *name) {
   pthread_mutex_lock(&mutex);

@@ -1,9 +1,10 @@
 /*
 ** stream.c - scans: cursors that go from child to child of a b-tree, and pages in the order of their numbers.
 **
-** A stream begins when two neighbouring children of one interior page are asked for, and goes on while the next one is, in the same
-** direction, whatever else is asked for in between; a few children may be left out, because SQLite has them in its cache. Looking up
-** single rows makes no stream. The schema, which SQLite reads from end to end, needs no evidence.
+** A stream begins when two neighbouring children of one interior page are asked for, and goes on while the next one is,
+** in the same direction, whatever else is asked for in between; a few children may be left out, because SQLite has them
+** in its cache. Looking up single rows makes no stream. The schema, which SQLite reads from end to end, needs no
+** evidence.
 */
 #include "readahead.h"
 
@@ -68,7 +69,8 @@ static uringvfs_stream *expected_by(uringvfs_readahead *ra, uint32_t pgno) {
   return NULL;
 }
 
-/* The stream that moved last, after pages that nobody looked at (readahead.c, coasts). The map may not find this one. */
+/* The stream that moved last, after pages that nobody looked at (readahead.c, coasts). The map may not find this
+** one. */
 static uringvfs_stream *caught_up(uringvfs_readahead *ra, uint32_t pgno) {
   uringvfs_stream *s = &ra->streams[ra->latest];
   const uringvfs_tree_node *n = &ra->map.nodes[s->place.node];
@@ -148,8 +150,9 @@ static bool is_time_to_look_around(const uringvfs_stream *s) {
 }
 
 /*
-** A scan has come far. Interior pages that follow the one whose children it goes through are read now, the more the farther it has
-** come: their children say where it will go, and whether there are blocks of the file that are worth being read whole.
+** A scan has come far. Interior pages that follow the one whose children it goes through are read now, the more the
+** farther it has come: their children say where it will go, and whether there are blocks of the file that are worth
+** being read whole.
 */
 static void look_around(uringvfs_file *database, const uringvfs_stream *s) {
   uringvfs_readahead *ra = database->readahead;
@@ -181,7 +184,8 @@ static uringvfs_stream *stream_of_numbers(uringvfs_readahead *ra, uint32_t pgno)
 
 uringvfs_stream *uringvfs__stream_of(uringvfs_file *database, uint32_t pgno) {
   uringvfs_readahead *ra = database->readahead;
-  /* Forwards in the file the kernel reads ahead itself, while SQLite works: a backup in batches took 1.2 times as long. */
+  /* Forwards in the file the kernel reads ahead itself, while SQLite works: a backup in batches took 1.2 times as
+  ** long. */
   uringvfs_stream *numbers = uringvfs__cache_matters(database) ? NULL : stream_of_numbers(ra, pgno);
   uringvfs_stream *s = expected_by(ra, pgno);
   uringvfs_place place;

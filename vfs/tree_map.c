@@ -1,10 +1,12 @@
 /*
 ** tree_map.c - the interior pages of b-trees that passed by: which page comes after which, and which leaf holds a row.
 **
-** Nobody is asked before a page that was remembered changes, so everything here is a hint: it decides what is read ahead, never
-** what is handed out. The file may be hostile, too: no answer is larger than the map, and every walk is bounded.
+** Nobody is asked before a page that was remembered changes, so everything here is a hint: it decides what is read
+** ahead, never what is handed out. The file may be hostile, too: no answer is larger than the map, and every walk is
+** bounded.
 **
-** A page number is found in `slots`, where later pages take the place of earlier ones; interior pages are found for certain.
+** A page number is found in `slots`, where later pages take the place of earlier ones; interior pages are found for
+** certain.
 */
 #include "readahead.h"
 

@@ -1,9 +1,9 @@
 /*
 ** wal_index.c - where the WAL-index says that a page is.
 **
-** The layout is that of https://www.sqlite.org/walformat.html (wal.c, "WAL-Index Format"), in native byte order. Other processes
-** write to this memory at any time, so what is read here may be torn or out of date: it is good for choosing what to read ahead and for
-** nothing else. SQLite itself says at which offset of which file it wants a page.
+** The layout is that of https://www.sqlite.org/walformat.html (wal.c, "WAL-Index Format"), in native byte order. Other
+** processes write to this memory at any time, so what is read here may be torn or out of date: it is good for choosing
+** what to read ahead and for nothing else. SQLite itself says at which offset of which file it wants a page.
 */
 #include "internal.h"
 
@@ -52,7 +52,8 @@ uint32_t uringvfs__wal_index_page(const uringvfs_file *database, uint64_t offset
   return word(region, first ? HEADER_WORDS + (uint32_t)frame : (uint32_t)((frame - PAGES_FIRST) % PAGES));
 }
 
-/* The last frame of the region that holds the page, among its first `most` (from 1); 0: none does. As walFindFrame does it. */
+/* The last frame of the region that holds the page, among its first `most` (from 1); 0: none does. As walFindFrame does
+** it. */
 static uint32_t last_in_region(const _Atomic uint32_t *region, uint32_t numbers, uint32_t pgno, uint32_t most) {
   const _Atomic uint16_t *hash = (const _Atomic uint16_t *)(region + PAGES);
   uint32_t found = 0, key = (pgno * 383u) & (HASH_SLOTS - 1);

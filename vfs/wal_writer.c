@@ -1,9 +1,9 @@
 /*
 ** wal_writer.c - collects the frames of a transaction and hands them over as one group.
 **
-** SQLite writes a WAL frame with two small xWrites, the 24-byte header and the page (wal.c, walWriteOneFrame). Here they are
-** collected in one contiguous buffer and written together when the commit frame is complete, with the fdatasync
-** ordered behind them if this connection's last commit was followed by one.
+** SQLite writes a WAL frame with two small xWrites, the 24-byte header and the page (wal.c, walWriteOneFrame). Here
+** they are collected in one contiguous buffer and written together when the commit frame is complete, with the
+** fdatasync ordered behind them if this connection's last commit was followed by one.
 **
 **                    header of a commit frame          its page: flush
 **      BUFFERING ---------------------------> COMMIT -------------------> THROUGH
@@ -11,22 +11,25 @@
 **          +-------------------------------------+---------------------------+
 **             the tenure ends, or the transaction has committed (tenure.c)
 **
-** This is right only if the caller writes as wal.c does. Bytes in any other piece than `header, page`, or a page in the place of an earlier
-** frame's, say that somebody else stands above, and are written through, with all that follows in this tenure.
+** This is right only if the caller writes as wal.c does. Bytes in any other piece than `header, page`, or a page in the
+** place of an earlier frame's, say that somebody else stands above, and are written through, with all that follows in
+** this tenure.
 **
 ** Invariants:
 **  - The pending bytes and the file together are what the file alone would be under the default VFS. Reads, sizes and
 **    truncation see them so.
-**  - A complete commit frame is never pending: the xWrite that completes it writes everything and returns its error, so a full
-**    disk fails this transaction and not a later one.
-**  - In THROUGH nothing is pending. SQLite may still rewrite headers (walRewriteChecksums) or add padding frames, and with
-**    synchronous=NORMAL nothing follows that could return an error before the commit is published in the wal-index.
-**  - Pending bytes exist only while tenure.c says that they may be held back, and are dropped when that ends: they belong to a
-**    transaction that did not commit. Bytes whose write failed are dropped, not tried again.
-**  - The WAL's header is never pending: it is synced before any frame (wal.c, sqlite3WalFrames), and must be in the file then.
+**  - A complete commit frame is never pending: the xWrite that completes it writes everything and returns its error, so
+**    a full disk fails this transaction and not a later one.
+**  - In THROUGH nothing is pending. SQLite may still rewrite headers (walRewriteChecksums) or add padding frames, and
+**    with synchronous=NORMAL nothing follows that could return an error before the commit is published in the
+**    wal-index.
+**  - Pending bytes exist only while tenure.c says that they may be held back, and are dropped when that ends: they
+**    belong to a transaction that did not commit. Bytes whose write failed are dropped, not tried again.
+**  - The WAL's header is never pending: it is synced before any frame (wal.c, sqlite3WalFrames), and must be in the
+**    file then.
 **
-** Where locks are not visible (exclusive locking mode, heap wal-index), pending frames of a transaction that was rolled back may stay pending
-** into the next one; by the first invariant that changes nothing.
+** Where locks are not visible (exclusive locking mode, heap wal-index), pending frames of a transaction that was rolled
+** back may stay pending into the next one; by the first invariant that changes nothing.
 **
 ** One connection at a time, as SQLite serializes its files.
 */
@@ -70,8 +73,9 @@ static int flush(uringvfs_file *wal, bool sync) {
 }
 
 /*
-** Has SQLite published pending frames as committed? Never, if it writes as wal.c does. But the header of a commit frame that somebody has
-** encrypted may look like another's, once in four thousand million; so the wal-index has the last word.
+** Has SQLite published pending frames as committed? Never, if it writes as wal.c does. But the header of a commit frame
+** that somebody has encrypted may look like another's, once in four thousand million; so the wal-index has the last
+** word.
 */
 static bool is_published(const uringvfs_file *wal) {
   const uringvfs_wal_writer *w = &wal->writer;
@@ -155,7 +159,8 @@ static wal_piece page_piece(uringvfs_wal_writer *w, uint32_t amount, uint64_t at
                                                                                                     : PIECE_FOREIGN;
 }
 
-/* wal.c, walWriteOneFrame: a header, then its page; sqlite3WalFrames: a page in the place of one that this transaction has written before. */
+/* wal.c, walWriteOneFrame: a header, then its page; sqlite3WalFrames: a page in the place of one that this transaction
+** has written before. */
 static wal_piece piece_of(uringvfs_wal_writer *w, const void *data, uint32_t amount, uint64_t at) {
   return amount == URINGVFS_WAL_FRAME_HEADER_BYTES ? header_piece(w, data, at) : page_piece(w, amount, at);
 }

@@ -4,8 +4,9 @@
 **   cc -O2 -o treesum treesum.c $(pkg-config --cflags --libs uringrt)
 **   treesum [-j files at once] [-q] directory...        prints what `cksum file...` prints, in the order of the walk
 **
-** Every file is a state machine (open, read piece after piece, close) and never blocks; the main loop steps those whose completion has
-** finished. Ctrl-C cancels what is in flight, waits until the kernel is through with the buffers, and reports how far it came.
+** Every file is a state machine (open, read piece after piece, close) and never blocks; the main loop steps those whose
+** completion has finished. Ctrl-C cancels what is in flight, waits until the kernel is through with the buffers, and
+** reports how far it came.
 */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

@@ -7,8 +7,9 @@
 #include "support_shim.h"
 
 /*
-** A statement is a line. One that begins with 2: is run on a second connection, opened at its first statement. Instead of SQL:
-** "close" (the connection), "backup" (into another file), "blob" (incremental writing), "one row" (a statement that is stopped).
+** A statement is a line. One that begins with 2: is run on a second connection, opened at its first statement. Instead
+** of SQL: "close" (the connection), "backup" (into another file), "blob" (incremental writing), "one row" (a statement
+** that is stopped).
 */
 typedef struct script {
   const char *name;

@@ -1,9 +1,10 @@
 /*
 ** support_shim.h - a VFS that stands between uringvfs and another one, in all the kinds that programs put there.
 **
-** It may store other bytes than it is given, lack any method, and write down every call that it gets. Time, sleep and randomness are
-** its own and always the same, so two runs of one script make the same calls with the same bytes, and their records can be
-** compared as text. It syncs nothing: what is told of a sync is that it was asked for. One of it in a process; one thread.
+** It may store other bytes than it is given, lack any method, and write down every call that it gets. Time, sleep and
+** randomness are its own and always the same, so two runs of one script make the same calls with the same bytes, and
+** their records can be compared as text. It syncs nothing: what is told of a sync is that it was asked for. One of it
+** in a process; one thread.
 */
 #ifndef TESTS_CALLS_SUPPORT_SHIM_H
 #define TESTS_CALLS_SUPPORT_SHIM_H
@@ -37,7 +38,8 @@ typedef struct shim_setup {
 extern const char *const shim_vfs_methods[], *const shim_file_methods[];
 
 int shim_register(const shim_setup *setup, bool make_default);
-/* Every call from here on is a line of text: file, method, arguments, a hash of what is written, what is returned. NULL: no more. */
+/* Every call from here on is a line of text: file, method, arguments, a hash of what is written, what is returned.
+** NULL: no more. */
 void shim_record(FILE *to);
 
 /* Asked at each xFileControl: what it returns, or SHIM_GOES_ON. NULL: nobody is asked. */

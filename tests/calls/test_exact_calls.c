@@ -1,10 +1,11 @@
 /*
 ** test_exact_calls.c - a parent that is not trusted sees exactly the calls that SQLite makes.
 **
-** Such a parent may store other bytes than it is given: it encrypts, compresses, checks, copies or counts. What it does may depend on
-** the size, the place and the order of each call, in reading too. So each script is run on the parent alone and through
-** uringvfs over it, each in a process of its own, and both records of what the parent was called for must be the same text. Names
-** prove nothing: "unix-anything" is as foreign as any other, and so is one that takes the name "unix" itself.
+** Such a parent may store other bytes than it is given: it encrypts, compresses, checks, copies or counts. What it does
+** may depend on the size, the place and the order of each call, in reading too. So each script is run on the parent
+** alone and through uringvfs over it, each in a process of its own, and both records of what the parent was called for
+** must be the same text. Names prove nothing: "unix-anything" is as foreign as any other, and so is one that takes the
+** name "unix" itself.
 */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,9 +1,9 @@
 /*
 ** test_file_controls.c - every file control of SQLite 3.53, one by one.
 **
-** The table says of each what the VFS under test does: it is passed on to the parent as it comes, with its argument, and the
-** parent's answer comes back; or something is done as well, and then there is a test of that below. Controls that no version knows are
-** passed on too. A program may send any of them to any file, journals and WALs included.
+** The table says of each what the VFS under test does: it is passed on to the parent as it comes, with its argument,
+** and the parent's answer comes back; or something is done as well, and then there is a test of that below. Controls
+** that no version knows are passed on too. A program may send any of them to any file, journals and WALs included.
 */
 #include <dirent.h>
 #include <fcntl.h>
@@ -509,7 +509,8 @@ static void forget_cached(const char *name) {
   close(fd);
 }
 
-/* Row look-ups are under way, and more rows than SQLite has asked for may be in memory. What comes after the control is what the file holds then. */
+/* Row look-ups are under way, and more rows than SQLite has asked for may be in memory. What comes after the control is
+** what the file holds then. */
 static void body_of_undoing(void *arg) {
   const run *r = arg;
   size_t bytes = 0;
@@ -580,8 +581,9 @@ static void a_rings_error_number(void **state) {
 /* ---- NULL_IO ---- */
 
 /*
-** number: bit 0: to the journal or WAL, not the database; bit 1: in a transaction that has spilled, not before it. The parent's file does no I/O from
-** then on; with the default VFS every commit fails until the connection is closed, and none of it is there afterwards.
+** number: bit 0: to the journal or WAL, not the database; bit 1: in a transaction that has spilled, not before it. The
+** parent's file does no I/O from then on; with the default VFS every commit fails until the connection is closed, and
+** none of it is there afterwards.
 */
 static void body_of_null_io(void *arg) {
   const run *r = arg;

@@ -1,10 +1,11 @@
 /*
 ** test_sync_strength.c - the strongest sync that was asked for is made.
 **
-** A commit's frames go to the kernel with an fdatasync behind them if the last commit wanted one. What SQLite then asks for may be more:
-** SQLITE_SYNC_FULL, when PRAGMA fullfsync was set in between, on whatever connection. Then it counts for nothing that one of
-** the lesser kind was made. Every sync that was asked for is seen here in one of three places: a recording parent, a trace of the
-** runtime's operations, and fdatasync itself, which this program puts its own in the place of.
+** A commit's frames go to the kernel with an fdatasync behind them if the last commit wanted one. What SQLite then asks
+** for may be more: SQLITE_SYNC_FULL, when PRAGMA fullfsync was set in between, on whatever connection. Then it counts
+** for nothing that one of the lesser kind was made. Every sync that was asked for is seen here in one of three places:
+** a recording parent, a trace of the runtime's operations, and fdatasync itself, which this program puts its own in the
+** place of.
 */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,8 @@
 /*
-** test_api.c - what the shell cannot do: incremental blob I/O, stepwise backup of a database being written, serialize, interrupt,
-** cache flushes inside transactions, WAL hooks, checkpoint results, file controls. One scenario runs on the default VFS and on
-** uring with each backend, in every journal mode and page size; the transcripts and the database files must be equal.
+** test_api.c - what the shell cannot do: incremental blob I/O, stepwise backup of a database being written, serialize,
+** interrupt, cache flushes inside transactions, WAL hooks, checkpoint results, file controls. One scenario runs on the
+** default VFS and on uring with each backend, in every journal mode and page size; the transcripts and the database
+** files must be equal.
 */
 
 /* clang-format off: cmocka wants these before it */
@@ -139,7 +140,8 @@ static void serialize(struct scene *s, sqlite3 *db) {
   sqlite3_int64 size = 0;
   unsigned char *image = sqlite3_serialize(db, "main", &size, 0);
   assert_non_null(image);
-  /* The change counter and version number of a WAL database may lag behind: bytes 24 to 27 and 92 to 99 are the pager's. */
+  /* The change counter and version number of a WAL database may lag behind: bytes 24 to 27 and 92 to 99 are the
+  ** pager's. */
   fprintf(s->out, "serialize %lld %016llx\n", (long long)size,
           (unsigned long long)hash(HASH_START, image, (size_t)size));
   sqlite3 *memory = NULL;

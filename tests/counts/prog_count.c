@@ -3,8 +3,9 @@
 **
 **     prog_count DIR PARAMS SYNCHRONOUS JOURNAL_MODE PAGES [CACHE_PAGES]
 **
-** The marks are writes of "count-begin" and "count-end" to a descriptor of /dev/null. Between them: one COMMITted transaction that changes
-** PAGES pages, on a warm connection (same kind of transaction before). Prints the difference of PRAGMA uring_stats, if there is one.
+** The marks are writes of "count-begin" and "count-end" to a descriptor of /dev/null. Between them: one COMMITted
+** transaction that changes PAGES pages, on a warm connection (same kind of transaction before). Prints the difference
+** of PRAGMA uring_stats, if there is one.
 */
 #include <fcntl.h>
 #include <sqlite3.h>

@@ -12,7 +12,7 @@ plant() {
   chosen "$name" && edited "$name" "$file" "$script" || return 0
   local dir=$scratch/$name
   linked "$name" "$file" "$build"/tests/crash/prog_crash.o "$build"/tests/crash/support_*.o
-  timeout 280 "$dir/program" --jobs 1 --until-failure --save "$dir/saved" "$@" >"$dir/out" 2>&1 || code=$?
+  timeout 3600 "$dir/program" --jobs 1 --until-failure --save "$dir/saved" "$@" >"$dir/out" 2>&1 || code=$?
   if [ "$code" = 1 ] && grep -q '^FAILED' "$dir/out"; then
     printf 'found   %-24s %s\n' "$name" "$(sed -n 's/^  \(cut after entry\|while running\)/\1/p' "$dir/out" | head -n 1 | cut -c 1-150)"
   else

@@ -1,6 +1,6 @@
 /*
-** rows.h - what the workloads of tests/crash and tests/powercut write: bytes that belong to one row of one transaction, and the random
-** numbers of a seed.
+** rows.h - what the workloads of tests/crash and tests/powercut write: bytes that belong to one row of one transaction,
+** and the random numbers of a seed.
 */
 #ifndef CRASH_ROWS_H
 #define CRASH_ROWS_H

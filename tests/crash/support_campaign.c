@@ -372,8 +372,8 @@ static void run_recorded(const crash_config *c, const char *directory, crash_sta
 }
 
 /*
-** SQLite before 3.51.3 loses commits itself now and then (https://www.sqlite.org/wal.html#walresetbug). Where the same workload fails on the
-** default VFS too, it says nothing about uring.
+** SQLite before 3.51.3 loses commits itself now and then (https://www.sqlite.org/wal.html#walresetbug). Where the same
+** workload fails on the default VFS too, it says nothing about uring.
 */
 static bool sqlite_fails_itself(const crash_config *c, const char *directory, crash_states *states) {
   crash_workload_result result;
@@ -477,7 +477,8 @@ static uint32_t big_endian_32(const uint8_t *p) {
   return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* Where the last commit frame of this WAL ends that has the header's salts. What stands behind it was never committed. */
+/* Where the last commit frame of this WAL ends that has the header's salts. What stands behind it was never
+** committed. */
 static size_t committed_wal_bytes(const crash_bytes *wal) {
   if (wal->size < 32) return wal->size;
   const size_t page = big_endian_32(wal->data + 8), frame = 24 + page;

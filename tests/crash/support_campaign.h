@@ -1,9 +1,9 @@
 /*
 ** support_campaign.h - cuts the power at every point of a recorded workload and looks at what is left.
 **
-** Contract (README.md has it as a table): a transaction whose COMMIT returned SQLITE_OK is there after a killed process in every mode, and
-** after a power cut with synchronous=FULL or EXTRA; with NORMAL a prefix of the transactions is there; none is ever there by
-** half; what failed or was rolled back is never there; integrity_check says ok.
+** Contract (README.md has it as a table): a transaction whose COMMIT returned SQLITE_OK is there after a killed process
+** in every mode, and after a power cut with synchronous=FULL or EXTRA; with NORMAL a prefix of the transactions is
+** there; none is ever there by half; what failed or was rolled back is never there; integrity_check says ok.
 */
 #ifndef CRASH_CAMPAIGN_H
 #define CRASH_CAMPAIGN_H
@@ -34,7 +34,8 @@ typedef struct crash_totals {
 /* Runs one workload and all its cuts. Prints each failure (the first few of a seed). Returns the number of failures. */
 uint64_t crash_campaign(const crash_config *config, const crash_options *options, crash_totals *totals);
 
-/* Runs the workload on both VFSs: at every acknowledgement the files must be the same, byte for byte. Returns 0 if so. */
+/* Runs the workload on both VFSs: at every acknowledgement the files must be the same, byte for byte. Returns 0 if
+** so. */
 int crash_compare(const crash_config *config, const crash_options *options, crash_totals *totals);
 
 /* Once per process: the recorder, and uring over it. */

@@ -162,7 +162,8 @@ static verdict judge(const crash_variant *v, const crash_entry *e, size_t i, uin
   }
 }
 
-/* The contents of all inodes that a name may lead to. They are made before the names are known: each entry may change both. */
+/* The contents of all inodes that a name may lead to. They are made before the names are known: each entry may change
+** both. */
 typedef struct inode_content {
   crash_bytes bytes;
   bool reachable;

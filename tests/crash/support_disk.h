@@ -1,12 +1,13 @@
 /*
 ** support_disk.h - a disk that may lose its power.
 **
-** It replays a recorded log entry by entry. What was synced is durable. Every write, truncate, create and unlink that was not is
-** pending, and after a power cut each of them is there, or not, or (a write) there in some of its 512-byte sectors. The
-** choice is independent for each: an operating system writes back in any order.
+** It replays a recorded log entry by entry. What was synced is durable. Every write, truncate, create and unlink that
+** was not is pending, and after a power cut each of them is there, or not, or (a write) there in some of its 512-byte
+** sectors. The choice is independent for each: an operating system writes back in any order.
 **
-** The model is harsher than most file systems: the name of a file is durable only when its directory was synced, an fsync of
-** the file does not help; a write that was lost in the middle of the file leaves what was there before, or zeros.
+** The model is harsher than most file systems: the name of a file is durable only when its directory was synced, an
+** fsync of the file does not help; a write that was lost in the middle of the file leaves what was there before, or
+** zeros.
 */
 #ifndef CRASH_DISK_H
 #define CRASH_DISK_H

@@ -294,8 +294,8 @@ static const char *look_at_last_frame(int wal, const wal_index_header *h) {
 }
 
 /*
-** walIndexWriteHdr writes the second copy of the header, has a barrier, writes the first. So at a barrier where the copies differ the
-** second one is about to be published, and from then on every reader of any process believes it.
+** walIndexWriteHdr writes the second copy of the header, has a barrier, writes the first. So at a barrier where the
+** copies differ the second one is about to be published, and from then on every reader of any process believes it.
 */
 static void rec_shm_barrier(sqlite3_file *file) {
   rec_file *f = file_of(file);
@@ -397,8 +397,8 @@ static int rec_sleep(sqlite3_vfs *vfs, int microseconds) {
 }
 
 /*
-** os_unix.c opens a directory only to sync it (unixSync for a new journal or WAL, unixDelete), and through its table of system
-** calls: that is where a directory sync is seen.
+** os_unix.c opens a directory only to sync it (unixSync for a new journal or WAL, unixDelete), and through its table of
+** system calls: that is where a directory sync is seen.
 */
 typedef int (*open_directory_fn)(const char *, int *);
 static open_directory_fn real_open_directory;

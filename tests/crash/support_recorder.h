@@ -1,8 +1,8 @@
 /*
 ** support_recorder.h - everything that reaches the disk, in order.
 **
-** The VFS "unix-recorder" stands over "unix" and becomes the default, so that uringvfs_register() takes it as its parent,
-** and is told to trust it as it trusts "unix":
+** The VFS "unix-recorder" stands over "unix" and becomes the default, so that uringvfs_register() takes it as its
+** parent, and is told to trust it as it trusts "unix":
 **
 **   SQLite -> uring -> unix-recorder -> unix      what is tested
 **   SQLite -> unix-recorder -> unix               the reference: the default VFS itself, recorded the same way
@@ -90,8 +90,8 @@ void crash_recorder_fault(bool sync, int nth, int code, bool for_ever, bool part
 int crash_recorder_fault_off(void);
 
 /*
-** At every publication of a WAL commit in the wal-index, the last frame must be in the file, whole and with its checksum: the
-** first violation as text, or NULL. *published counts the publications that were looked at.
+** At every publication of a WAL commit in the wal-index, the last frame must be in the file, whole and with its
+** checksum: the first violation as text, or NULL. *published counts the publications that were looked at.
 */
 const char *crash_recorder_publish_error(uint64_t *published);
 

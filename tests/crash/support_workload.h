@@ -1,12 +1,12 @@
 /*
 ** support_workload.h - generated work for a database, and what must be left of it.
 **
-** Everything follows from a seed: journal mode, synchronous, page size and so on (crash_config_from_seed), and then each step: small
-** and large transactions, savepoints, spilled caches, rollbacks, VACUUM, checkpoints, readers, several connections, attached
-** databases, closing and opening, failing writes and syncs.
+** Everything follows from a seed: journal mode, synchronous, page size and so on (crash_config_from_seed), and then
+** each step: small and large transactions, savepoints, spilled caches, rollbacks, VACUUM, checkpoints, readers, several
+** connections, attached databases, closing and opening, failing writes and syncs.
 **
-** Each statement also runs in a database in memory, the reference. The content that it has after transaction n is state n,
-** kept as a hash; row n of the table `log` belongs to transaction n. State 0 is the empty database.
+** Each statement also runs in a database in memory, the reference. The content that it has after transaction n is state
+** n, kept as a hash; row n of the table `log` belongs to transaction n. State 0 is the empty database.
 */
 #ifndef CRASH_WORKLOAD_H
 #define CRASH_WORKLOAD_H
@@ -50,7 +50,8 @@ extern const char *const crash_journal_names[J_COUNT];
 extern const char *const crash_sync_names[SYNC_COUNT];
 extern const char *const crash_database_names[CRASH_DATABASES];
 
-/* The vfs, backend and verbose members are left alone. Seeds 0 to 95 go through all journal modes x synchronous x page sizes. */
+/* The vfs, backend and verbose members are left alone. Seeds 0 to 95 go through all journal modes x synchronous x page
+** sizes. */
 void crash_config_from_seed(crash_config *config, uint64_t seed, int steps);
 /* One line. */
 void crash_config_print(const crash_config *config, char *text, size_t text_bytes);

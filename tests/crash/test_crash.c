@@ -1,9 +1,10 @@
 /*
 ** test_crash.c - the crash simulation in the form that every `make check` runs.
 **
-** All journal modes x synchronous x page sizes, each with a short workload through vfs=uring, cut at every fifth recorded point (a
-** different fifth for each seed); some thousands of images. The default VFS goes through a part of the same, so that the checker does not
-** call an error what SQLite's own contract allows. `make check-crash` is the long form: every point, and 100,000 images.
+** All journal modes x synchronous x page sizes, each with a short workload through vfs=uring, cut at every fifth
+** recorded point (a different fifth for each seed); some thousands of images. The default VFS goes through a part of
+** the same, so that the checker does not call an error what SQLite's own contract allows. `make check-crash` is the
+** long form: every point, and 100,000 images.
 **
 ** CRASH_SEED chooses the first seed; it is printed, and so is the command that replays a failure.
 */

@@ -78,7 +78,7 @@ def one_point(killer, template, writer, reader, combination, point):
         for name in os.listdir(template): shutil.copy(os.path.join(template, name), directory)
         done = subprocess.run([killer, str(point), runner.SHELL, '-batch'], cwd=directory, env=dict(os.environ, HOME=directory),
                               input=(writer.preamble() + workload(writer, combination)).encode(), stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, timeout=runner.TIMEOUT_S)
+                              stderr=subprocess.PIPE)
         message = done.stderr.decode().strip()
         if done.returncode == 77: return True, set(), '77'
         if done.returncode not in (0, 3) or b'Error' in done.stderr: return True, set(), f'the writer failed: {message}'
@@ -100,7 +100,7 @@ def choose_points(killer, template, writer, combination):
         for name in os.listdir(template): shutil.copy(os.path.join(template, name), directory)
         done = subprocess.run([killer, '0', runner.SHELL, '-batch'], cwd=directory, env=dict(os.environ, HOME=directory),
                               input=(writer.preamble() + workload(writer, combination)).encode(), stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, timeout=runner.TIMEOUT_S)
+                              stderr=subprocess.PIPE)
         if done.returncode == 77: print('ptrace is not permitted here'); sys.exit(77)
         calls = done.stderr.decode().splitlines()
         if done.returncode != 0 or b'ack 3' not in done.stdout: sys.exit(f'{writer.name} {combination}: {calls[-1]}')

@@ -68,7 +68,7 @@ fi
 # ---- Interrupted
 demo/bench.sh "${short[@]}" --workload scan-warm --runs 100 --rows 50000 >"$tmp/log" 2>&1 &
 pid=$!
-for ((i = 0; i < 100; i++)); do [[ ! -s $tmp/log ]] || break; sleep 0.05; done
+until [[ -s $tmp/log ]]; do kill -0 $pid || fail "it ended by itself"; sleep 0.05; done
 sleep 0.2
 kill -TERM $pid
 if wait $pid; then fail "SIGTERM did not end it"; fi

@@ -28,7 +28,7 @@ if "$tmp/compare" --pairs 0 2>/dev/null; then fail "accepted --pairs 0"; fi
 
 "$tmp/compare" --dir "$tmp/out" --vfs "unix,$vfs" --workload commit-normal --seconds 30 >/dev/null 2>&1 &
 pid=$!
-for ((i = 0; i < 100; i++)); do [[ -z $(ls "$tmp/out"/*/a.db-wal 2>/dev/null) ]] || break; sleep 0.05; done
+until [[ -n $(ls "$tmp/out"/*/a.db-wal 2>/dev/null) ]]; do kill -0 $pid || fail "it ended by itself"; sleep 0.05; done
 kill -TERM $pid
 if wait $pid; then fail "SIGTERM did not end it"; fi
 [[ -z $(ls -A "$tmp/out") ]] || fail "left behind when interrupted: $(ls -AR "$tmp/out")"

@@ -1,7 +1,8 @@
 /*
 ** test_entry_points.c - the entry points: what they return, what they refuse, and that loading twice is harmless.
 **
-** The table that an SQLite hands to an extension is taken from an automatic extension; copies of it stand for other libraries.
+** The table that an SQLite hands to an extension is taken from an automatic extension; copies of it stand for other
+** libraries.
 */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,9 +1,9 @@
 /*
 ** test_linked_and_loaded.c - a program with this library linked in loads a copy of the extension as well, or several.
 **
-** Whoever comes second must not stand over the first: it would take its pieces for SQLite's, and hide its answers. It registers nothing, says
-** so in the log, and loading it succeeds. In every order, with either entry point, in every setting of `synchronous`, what
-** is committed is there when the process is killed.
+** Whoever comes second must not stand over the first: it would take its pieces for SQLite's, and hide its answers. It
+** registers nothing, says so in the log, and loading it succeeds. In every order, with either entry point, in every
+** setting of `synchronous`, what is committed is there when the process is killed.
 */
 #include <ftw.h>
 #include <setjmp.h>

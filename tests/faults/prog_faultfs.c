@@ -1,17 +1,21 @@
 /*
-** prog_faultfs.c - a file system that fails, cuts short or counts what it is told to: prog_faultfs BACKING MOUNTPOINT direct|writeback
+** prog_faultfs.c - a file system that fails, cuts short or counts what it is told to: prog_faultfs BACKING MOUNTPOINT
+** direct|writeback
 **
 ** Everything is passed on to the files below BACKING. One rule at a time, set by writing a line to MOUNTPOINT/.control:
 **
-**     op=write match=-wal nth=1 times=0 errno=5     the first and every later write to a file whose name ends in -wal answers EIO
+**     op=write match=-wal nth=1 times=0 errno=5     the first and every later write to a file whose name ends in -wal
+**                                                   answers EIO
 **     op=read match=.db nth=3 times=1 short=100     the third read of such a file gives at most 100 bytes
 **     op=write match=-wal zero=1                    nothing is written, and no error given
 **     clear
 **
-** op is read, write, fsync, truncate, open, unlink or any. Reading .control gives the number of hits. "min" (bytes) leaves smaller transfers alone.
+** op is read, write, fsync, truncate, open, unlink or any. Reading .control gives the number of hits. "min" (bytes)
+** leaves smaller transfers alone.
 **
-** direct: files are opened with direct I/O (but for -shm, which is mapped), so that every read and write of the kernel arrives here and its
-** answer goes back as it is. writeback: the kernel caches writes and reports their failure at fsync, as a disk's are.
+** direct: files are opened with direct I/O (but for -shm, which is mapped), so that every read and write of the kernel
+** arrives here and its answer goes back as it is. writeback: the kernel caches writes and reports their failure at
+** fsync, as a disk's are.
 **
 ** One thread. Ends when it is unmounted.
 */

@@ -1,9 +1,10 @@
 /*
 ** support_faults.h - the same scenario, with the same fault, on the default VFS and on uring.
 **
-** A scenario is a function that opens databases, runs statements and writes down every result (extended code and message). It runs in a child
-** process of its own for each way of opening, so that limits, filters and signals end with it and every run begins with a fresh
-** library. fault_compare() runs it on the default VFS and on uring with each backend and demands the same transcript.
+** A scenario is a function that opens databases, runs statements and writes down every result (extended code and
+** message). It runs in a child process of its own for each way of opening, so that limits, filters and signals end with
+** it and every run begins with a fresh library. fault_compare() runs it on the default VFS and on uring with each
+** backend and demands the same transcript.
 */
 #ifndef SUPPORT_FAULTS_H
 #define SUPPORT_FAULTS_H
@@ -51,9 +52,10 @@ fault_result fault_run_once(const char *way, const char *base, fault_scenario sc
 void fault_result_free(fault_result *result);
 
 /*
-** Runs it all four ways and compares. must_contain: the default VFS's transcript must have that in it (the fault was there); NULL: nothing.
-** log_pattern: every uring run's log must have a line that has all of these words, separated by '|'; NULL: nothing.
-** A scenario that tells "NOT MET" did not come to its fault; one way at least must have. Says what differs and fails the test. base: directory to work in, NULL: the test's own.
+** Runs it all four ways and compares. must_contain: the default VFS's transcript must have that in it (the fault was
+** there); NULL: nothing. log_pattern: every uring run's log must have a line that has all of these words, separated by
+** '|'; NULL: nothing. A scenario that tells "NOT MET" did not come to its fault; one way at least must have. Says what
+** differs and fails the test. base: directory to work in, NULL: the test's own.
 */
 void fault_compare(const char *name, const char *base, fault_scenario scenario, void *arg, const char *must_contain,
                    const char *log_pattern);
@@ -66,8 +68,8 @@ const char *fault_dir(void);
 bool fault_ring_available(void);
 
 /*
-** A mount namespace of its own, as root or in a user namespace: what is mounted goes with the process. Returns NULL, or why it cannot be
-** had. Call before fault_setup.
+** A mount namespace of its own, as root or in a user namespace: what is mounted goes with the process. Returns NULL, or
+** why it cannot be had. Call before fault_setup.
 */
 const char *fault_namespace(void);
 bool fault_real_root(void);
@@ -79,7 +81,8 @@ void fault_unmount(const char *path);
 /* faultfs: a file system in this process's hands (prog_faultfs.c). */
 const char *fault_mount_faultfs(const char *name, bool writeback, const char **why);
 void fault_unmount_faultfs(void);
-/* "op=write match=-wal nth=1 times=0 errno=5" and the like, see prog_faultfs.c; "clear". May be called in a scenario. */
+/* "op=write match=-wal nth=1 times=0 errno=5" and the like, see prog_faultfs.c; "clear". May be called in a
+** scenario. */
 void fault_inject(const char *command);
 /* How often the rule has hit since it was set. */
 long fault_hits(void);
@@ -99,8 +102,8 @@ sqlite3 *run_open_plain(fault_run *run, const char *name);
 int run_sql(fault_run *run, sqlite3 *db, const char *sql);
 /* The same without writing anything down on success. */
 int run_quiet(fault_run *run, sqlite3 *db, const char *sql);
-/* Runs as one transaction: BEGIN, sql, COMMIT, and ROLLBACK if it failed. Writes down name and the first code that was not SQLITE_OK: where in
-** the transaction it comes may differ. */
+/* Runs as one transaction: BEGIN, sql, COMMIT, and ROLLBACK if it failed. Writes down name and the first code that was
+** not SQLITE_OK: where in the transaction it comes may differ. */
 int run_transaction(fault_run *run, sqlite3 *db, const char *name, const char *sql);
 /* Writes down the first column of the first row. */
 sqlite3_int64 run_int(fault_run *run, sqlite3 *db, const char *sql);

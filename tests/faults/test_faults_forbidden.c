@@ -1,7 +1,7 @@
 /*
-** io_uring forbidden, by seccomp: set-up answers EPERM or ENOSYS, or set-up is allowed and entering or registering is not. `auto` works
-** through the synchronous backend and says so exactly once; `uring` is refused with the reason, in the log for a URI and in the
-** message for a PRAGMA.
+** io_uring forbidden, by seccomp: set-up answers EPERM or ENOSYS, or set-up is allowed and entering or registering is
+** not. `auto` works through the synchronous backend and says so exactly once; `uring` is refused with the reason, in
+** the log for a URI and in the message for a PRAGMA.
 */
 #include "support_faults.h"
 
@@ -178,7 +178,8 @@ static void register_eperm(void **state) {
   fault_result_free(&plain);
 }
 
-/* The filter comes when rings are there already (a program that sandboxes itself): everything goes on, also with uring_backend=uring. */
+/* The filter comes when rings are there already (a program that sandboxes itself): everything goes on, also with
+** uring_backend=uring. */
 static void late_filters(void **state) {
   static ban bans[] = {{"late io_uring_setup: EPERM", 0, EPERM, NULL, true},
                        {"late io_uring_enter: EPERM", 0, EPERM, NULL, true},

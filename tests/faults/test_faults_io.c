@@ -1,6 +1,7 @@
 /*
-** Reads, writes, syncs and truncations that fail, come up short or are interrupted, in a file system made for it (prog_faultfs): same
-** codes as the default VFS, call, path and offset in the log, earlier commits intact, and the next transaction works when the fault has gone.
+** Reads, writes, syncs and truncations that fail, come up short or are interrupted, in a file system made for it
+** (prog_faultfs): same codes as the default VFS, call, path and offset in the log, earlier commits intact, and the next
+** transaction works when the fault has gone.
 */
 #include "support_faults.h"
 
@@ -197,13 +198,14 @@ static void short_and_interrupted(void **state) {
   if (!mount) skip();
   for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
     fault_inject("clear");
-    /* Linux 6.18: io_uring continues a short direct read by itself, and FUSE's then gives wrong bytes (plain liburing shows it
-    ** too): reads of a FUSE file never take the ring. */
+    /* Linux 6.18: io_uring continues a short direct read by itself, and FUSE's then gives wrong bytes (plain liburing
+    ** shows it too): reads of a FUSE file never take the ring. */
     fault_compare(rules[i], mount, in_pieces, (void *)rules[i], "large again -> 0", NULL);
   }
 }
 
-/* A short write breaks the link between write and sync on the ring: the write is resumed, and the sync still runs behind it. */
+/* A short write breaks the link between write and sync on the ring: the write is resumed, and the sync still runs
+** behind it. */
 static void broken_link(fault_run *run, void *arg) {
   (void)arg;
   sqlite3 *db = start(run, "wal", "FULL");
@@ -229,8 +231,9 @@ static void links_that_break(void **state) {
 }
 
 /*
-** Call N of a kind fails once, for N = 1, 2, ... until none is met: what was acknowledged is there, what was refused is not, and the connection
-** goes on. Number and size of calls differ between the VFSs, so the numbers are not compared, only what must hold.
+** Call N of a kind fails once, for N = 1, 2, ... until none is met: what was acknowledged is there, what was refused is
+** not, and the connection goes on. Number and size of calls differ between the VFSs, so the numbers are not compared,
+** only what must hold.
 */
 typedef struct sweep {
   const char *op, *match, *mode, *synchronous;
@@ -297,8 +300,8 @@ static void each_call_fails_once(void **state) {
 }
 
 /*
-** With a kernel that caches writes a failure shows at the sync, once for every open file description. It must fail the transaction that was
-** writing, and no other: neither be lost nor be reported a second time through another descriptor.
+** With a kernel that caches writes a failure shows at the sync, once for every open file description. It must fail the
+** transaction that was writing, and no other: neither be lost nor be reported a second time through another descriptor.
 */
 static void write_back(fault_run *run, void *arg) {
   sqlite3 *db = start(run, "wal", arg);

@@ -1,6 +1,7 @@
 /*
-** Databases that cannot be opened or are not what they should be: no permission, no file, no directory, no descriptors, no locked memory, a
-** directory, not a database, a damaged WAL, a database file deleted or replaced under an open connection.
+** Databases that cannot be opened or are not what they should be: no permission, no file, no directory, no descriptors,
+** no locked memory, a directory, not a database, a damaged WAL, a database file deleted or replaced under an open
+** connection.
 */
 #include "support_faults.h"
 
@@ -403,8 +404,8 @@ static void deleted_or_replaced(void **state) {
 }
 
 /*
-** Database and WAL replaced together, by another database with a WAL of its own, when this connection has its WAL open but has not
-** used it yet. Its frames must not land in the other database's WAL.
+** Database and WAL replaced together, by another database with a WAL of its own, when this connection has its WAL open
+** but has not used it yet. Its frames must not land in the other database's WAL.
 */
 static void both_replaced(fault_run *run, void *arg) {
   char command[6000];

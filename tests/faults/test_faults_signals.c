@@ -1,6 +1,6 @@
 /*
-** A storm of interrupted system calls: a timer signal a thousand times a second, its handler without SA_RESTART, while everything is at work.
-** Nothing fails, nothing is lost.
+** A storm of interrupted system calls: a timer signal a thousand times a second, its handler without SA_RESTART, while
+** everything is at work. Nothing fails, nothing is lost.
 */
 #include "support_faults.h"
 

@@ -1,6 +1,6 @@
 /*
-** No space: a small tmpfs, a small ext4 (tmpfs never takes the ring by itself), and RLIMIT_FSIZE with SIGXFSZ ignored and not. The same code as
-** the default VFS, earlier commits intact, the next transaction works when space is back.
+** No space: a small tmpfs, a small ext4 (tmpfs never takes the ring by itself), and RLIMIT_FSIZE with SIGXFSZ ignored
+** and not. The same code as the default VFS, earlier commits intact, the next transaction works when space is back.
 */
 #include "support_faults.h"
 

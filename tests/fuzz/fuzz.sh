@@ -31,7 +31,7 @@ fuzz_one() { # target
   mkdir -p "$corpus" "$findings"
   local code=0 known
   known=$(find "$findings" -name "$1-*" | sort)
-  "$program" -max_total_time="$seconds" -max_len=1024 -timeout=60 -rss_limit_mb=4096 -artifact_prefix="$findings/$1-" \
+  "$program" -max_total_time="$seconds" -max_len=1024 -timeout=600 -rss_limit_mb=4096 -artifact_prefix="$findings/$1-" \
     -print_final_stats=1 "$corpus" "$seeds" >"$log" 2>&1 || code=$?
   if [ "$code" = 0 ]; then
     printf 'fuzz %-10s %s inputs in %s s from %s seeds, %s kept\n' "$1" \

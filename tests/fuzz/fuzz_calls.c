@@ -1,14 +1,14 @@
 /*
 ** fuzz_calls.c - random VFS calls, through uring and the default VFS, compared after each.
 **
-** The input is a list of steps: an opcode, whose highest bit says which of two connections to one database makes the step, and what it
-** needs. A step is one or a few calls that SQLite could make at that point. What a connection holds (locks, read mark, the tenure of the
-** WAL's write lock) and what is in the WAL is kept in a small model of wal.c and pager.c; a step that the model does not allow is
-** left out, so that every input is a valid one.
+** The input is a list of steps: an opcode, whose highest bit says which of two connections to one database makes the
+** step, and what it needs. A step is one or a few calls that SQLite could make at that point. What a connection holds
+** (locks, read mark, the tenure of the WAL's write lock) and what is in the WAL is kept in a small model of wal.c and
+** pager.c; a step that the model does not allow is left out, so that every input is a valid one.
 **
-** Compared: what each call returns, bytes read, sizes; at the end of a commit frame, of a tenure, at xSync, xUnlock, CKPT_DONE and xClose also
-** the bytes in the files. uring drops the frames of a transaction that did not commit, so a WAL is compared up to its last committed
-** frame, and its size exactly as long as no dropped frames are in question.
+** Compared: what each call returns, bytes read, sizes; at the end of a commit frame, of a tenure, at xSync, xUnlock,
+** CKPT_DONE and xClose also the bytes in the files. uring drops the frames of a transaction that did not commit, so a
+** WAL is compared up to its last committed frame, and its size exactly as long as no dropped frames are in question.
 */
 #include "support_pair.h"
 
@@ -23,7 +23,8 @@ enum { MAX_PAGES = 24, MAX_FRAMES = 600, MAX_STEPS = 400 };
 enum { WAL_HEADER = 32, FRAME_HEADER = 24 };
 /* wal.c: the locks of the wal-index. */
 enum { WAL_WRITE = 0, WAL_CKPT = 1, WAL_READ_0 = 3, WAL_READ_1 = 4, WAL_READ_COUNT = 4 };
-/* And its first region, in words: nBackfill, aReadMark, the page numbers, and the hash table behind them, in half words. */
+/* And its first region, in words: nBackfill, aReadMark, the page numbers, and the hash table behind them, in half
+** words. */
 enum {
   INDEX_BACKFILL = 24,
   INDEX_MARKS = 25,
@@ -113,7 +114,8 @@ static void index_add(connection *c, unsigned frame) {
   }
 }
 
-/* Forgets the frames from `end` on, as walCleanupHash, and says how far the database is. By who holds the write lock. */
+/* Forgets the frames from `end` on, as walCleanupHash, and says how far the database is. By who holds the write
+** lock. */
 static void index_cut(connection *c, unsigned end) {
   if (c->private) return;
   for (int s = 0; s < SIDES; s++) memset(c->index[s] + INDEX_PAGES, 0, INDEX_BYTES - INDEX_PAGES * sizeof(uint32_t));
@@ -654,7 +656,8 @@ static void step_rewrite_headers(connection *c) {
   compare_wals(w.frames, c->position);
 }
 
-/* Frames that fill a sector, with the commit flag, the last one split by an xSync; the file is cut to journal_size_limit. */
+/* Frames that fill a sector, with the commit flag, the last one split by an xSync; the file is cut to
+** journal_size_limit. */
 static void step_after_commit(connection *c) {
   const uint8_t choice = fuzz_byte(&w.in);
   if (!c->tenure || !c->committed) return;

@@ -1,13 +1,13 @@
 /*
 ** fuzz_options.c - URI parameters and PRAGMAs, through sqlite3_open_v2() and SQL.
 **
-** The first line of the input goes into a URI behind the file's name. The same URI is opened through the default VFS, which
-** tells what SQLite makes of it, and through uring. Each other line is a PRAGMA of the connection: its name, which is put
-** behind uring_, a `=`, and its value, in whatever bytes.
+** The first line of the input goes into a URI behind the file's name. The same URI is opened through the default VFS,
+** which tells what SQLite makes of it, and through uring. Each other line is a PRAGMA of the connection: its name,
+** which is put behind uring_, a `=`, and its value, in whatever bytes.
 **
-** Which options there are and what they allow is said here a second time, in the plainest form. Checked: what is allowed is taken, and read
-** back; anything else that begins with uring_ is refused, with a message, leaves the options as they were and no file behind;
-** what does not begin with uring_ makes no difference.
+** Which options there are and what they allow is said here a second time, in the plainest form. Checked: what is
+** allowed is taken, and read back; anything else that begins with uring_ is refused, with a message, leaves the options
+** as they were and no file behind; what does not begin with uring_ makes no difference.
 */
 #include "support_fuzz.h"
 

@@ -1,14 +1,15 @@
 /*
 ** fuzz_pages.c - the parser of b-tree pages and the map of trees, on pages that anybody may have written.
 **
-** The input is a list of steps: pages of its own bytes or made by a recipe, which are taken apart and learned, and questions to the map.
-** Checked after each: what the parser says of a well-formed cell is what the plain reader of support_pages.h says, and of any page
-** nothing is read beyond its usable bytes (the copy it sees ends there); the map holds what it has learned, and its lists, its counts and its
-** budget are right; blocks of leaves are those of a plain list; an answer is a page that a remembered page names, and a place never leaves its node. step_tree makes a
-** tree without faults, learns a part of it in any order, and knows what each answer must be if there is one.
+** The input is a list of steps: pages of its own bytes or made by a recipe, which are taken apart and learned, and
+** questions to the map. Checked after each: what the parser says of a well-formed cell is what the plain reader of
+** support_pages.h says, and of any page nothing is read beyond its usable bytes (the copy it sees ends there); the map
+** holds what it has learned, and its lists, its counts and its budget are right; blocks of leaves are those of a plain
+** list; an answer is a page that a remembered page names, and a place never leaves its node. step_tree makes a tree
+** without faults, learns a part of it in any order, and knows what each answer must be if there is one.
 **
-** These functions are internal to vfs/: there is no public way to ask the map. The static library has them for whoever includes
-** the header.
+** These functions are internal to vfs/: there is no public way to ask the map. The static library has them for whoever
+** includes the header.
 */
 #include "vfs/readahead.h"
 
@@ -411,7 +412,8 @@ static void step_clear(void) {
 
 /* ---- step: a tree without faults ---- */
 
-/* Level 0 is the root; every page but the leaves has `fanout` children. Leaf i holds the ten rowids from first_row + 10 * i on. */
+/* Level 0 is the root; every page but the leaves has `fanout` children. Leaf i holds the ten rowids from first_row + 10
+** * i on. */
 typedef struct tree {
   unsigned fanout, depth; /* `depth`: the level of the leaves */
   uint32_t first, stride; /* page numbers, level by level     */

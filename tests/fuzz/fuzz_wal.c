@@ -1,14 +1,15 @@
 /*
 ** fuzz_wal.c - bytes from disk: a database with a damaged WAL or journal, through uring and the default VFS.
 **
-** The input says how files that SQLite itself has made are changed: bytes of the database; then the WAL is replaced by frames of the input's
-** choice with right checksums (or not), or changed byte by byte with its checksums made right again (or not), or a hot journal is. Both
-** VFSs get the same files, and the same fixed statements read, write and checkpoint them through two connections. Every code,
-** message and row must be the same, and so must the database be at the end.
+** The input says how files that SQLite itself has made are changed: bytes of the database; then the WAL is replaced by
+** frames of the input's choice with right checksums (or not), or changed byte by byte with its checksums made right
+** again (or not), or a hot journal is. Both VFSs get the same files, and the same fixed statements read, write and
+** checkpoint them through two connections. Every code, message and row must be the same, and so must the database be at
+** the end.
 **
-** SQLite's random numbers (salts of a WAL, names) start from the same seed on both sides. What it makes of a damaged database may
-** depend on memory that nobody wrote to, so it gets memory of zeros; a difference counts only if each VFS tells the same with other
-** bytes in it.
+** SQLite's random numbers (salts of a WAL, names) start from the same seed on both sides. What it makes of a damaged
+** database may depend on memory that nobody wrote to, so it gets memory of zeros; a difference counts only if each VFS
+** tells the same with other bytes in it.
 */
 #include "support_fuzz.h"
 

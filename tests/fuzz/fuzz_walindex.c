@@ -1,13 +1,14 @@
 /*
 ** fuzz_walindex.c - the reader of the wal-index, on memory that any process may have written.
 **
-** The input makes the regions of an index: some are missing or cut short, the others hold frames as wal.c would append them and then whatever is
-** written over that. Questions follow: snapshots, offsets of pages, pages at offsets. Every region is a memory block of exactly its size.
-** Checked: whatever the memory holds, the frame found for a page is one of the snapshot's, and the index says of its offset that this page is
-** there; as long as nothing was written over, it is the frame that a search from the last one backwards finds.
+** The input makes the regions of an index: some are missing or cut short, the others hold frames as wal.c would append
+** them and then whatever is written over that. Questions follow: snapshots, offsets of pages, pages at offsets. Every
+** region is a memory block of exactly its size. Checked: whatever the memory holds, the frame found for a page is one
+** of the snapshot's, and the index says of its offset that this page is there; as long as nothing was written over, it
+** is the frame that a search from the last one backwards finds.
 **
-** As in fuzz_pages.c, what is called is internal to vfs/, and so is what is called with it: a database file object, of which only the
-** regions are looked at.
+** As in fuzz_pages.c, what is called is internal to vfs/, and so is what is called with it: a database file object, of
+** which only the regions are looked at.
 */
 #include "vfs/internal.h"
 

@@ -19,7 +19,7 @@ plant() {
   chosen "$name" && edited "$name" "$file" "$4" || return 0
   linked "$name" "$file" "$build/fuzz/tests/fuzz/fuzz_$target.o" "$build"/fuzz/tests/fuzz/support_*.o
   mkdir -p "$dir/corpus"
-  "$dir/program" -max_total_time="${PLANT_SECONDS:-120}" -max_len=1024 -timeout=10 -artifact_prefix="$dir/" "$dir/corpus" "${seeds[@]}" \
+  "$dir/program" -max_total_time="${PLANT_SECONDS:-120}" -max_len=1024 -timeout=60 -artifact_prefix="$dir/" "$dir/corpus" "${seeds[@]}" \
     >"$dir/log" 2>&1 || code=$?
   if [ "$code" != 0 ] && ls "$dir" | grep -qE '^(crash|leak|timeout)-'; then
     printf 'found   %-8s %-24s %s: %s\n' "$target" "$name" "$(sed -nE 's/^#([0-9]+).*/after \1 inputs/p' "$dir/log" | tail -n 1 | grep . || echo 'by a seed')" \

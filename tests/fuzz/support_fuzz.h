@@ -1,8 +1,8 @@
 /*
 ** support_fuzz.h - what the fuzz targets share: bytes of the input, two directories, how a finding is reported.
 **
-** A target that opens files does the same thing twice, through the default VFS in one directory and through uring in another, and
-** compares.
+** A target that opens files does the same thing twice, through the default VFS in one directory and through uring in
+** another, and compares.
 */
 #ifndef TESTS_FUZZ_SUPPORT_H
 #define TESTS_FUZZ_SUPPORT_H
@@ -58,7 +58,8 @@ _Noreturn void fuzz_fail(const char *format, ...) __attribute__((format(printf, 
 
 /* For the image of a file. bytes may be 0. */
 void fuzz_write_file(int side, const char *name, const void *data, size_t bytes);
-/* The first FUZZ_READ_MAX bytes, malloc'd, and how many the file has (sparse ones have many); NULL and -1 if there is no such file. */
+/* The first FUZZ_READ_MAX bytes, malloc'd, and how many the file has (sparse ones have many); NULL and -1 if there is
+** no such file. */
 #define FUZZ_READ_MAX (16 << 20)
 uint8_t *fuzz_read_file(int side, const char *name, long *bytes);
 

@@ -1,5 +1,6 @@
 /*
-** support_pair.c - one file, opened through the default VFS and through uring: each call is made on both, and both must answer the same.
+** support_pair.c - one file, opened through the default VFS and through uring: each call is made on both, and both must
+** answer the same.
 */
 #include "support_pair.h"
 

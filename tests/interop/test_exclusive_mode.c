@@ -1,8 +1,8 @@
 /*
 ** test_exclusive_mode.c - locking_mode=exclusive from two processes, through both VFSs in all combinations.
 **
-** In WAL mode an exclusive connection may keep its wal-index in heap memory and gives the VFS no shared-memory calls; what it
-** wrote must be there for the other process when it gives the lock up.
+** In WAL mode an exclusive connection may keep its wal-index in heap memory and gives the VFS no shared-memory calls;
+** what it wrote must be there for the other process when it gives the lock up.
 */
 #include "../process/support.h"
 

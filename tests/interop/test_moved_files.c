@@ -1,9 +1,9 @@
 /*
 ** test_moved_files.c - a database or WAL that is deleted, renamed or replaced while it is open.
 **
-** The descriptor of the default VFS stays with the old file; a ring opens by name, at first need or again when its slot was
-** needed for something else, and must notice that the name leads elsewhere. Each case runs through both VFSs, each in a
-** process of its own: same codes, same values, and the file that now has the name is never written to.
+** The descriptor of the default VFS stays with the old file; a ring opens by name, at first need or again when its slot
+** was needed for something else, and must notice that the name leads elsewhere. Each case runs through both VFSs, each
+** in a process of its own: same codes, same values, and the file that now has the name is never written to.
 */
 #include "../process/support.h"
 #include <sys/mman.h>
@@ -214,7 +214,6 @@ static outcome run(event what, moment when, const char *mode, const char *vfs) {
   fflush(NULL);
   pid_t pid = fork(); /* SQLite is used in children only */
   if (pid == 0) {
-    alarm(60);
     support_sqlite();
     child_runs(what, when, mode, vfs, dir);
   }

@@ -1,8 +1,10 @@
 /*
-** test_paths.c - one database by several names: symlinks, hard links, relative names and a changed working directory, odd names.
+** test_paths.c - one database by several names: symlinks, hard links, relative names and a changed working directory,
+** odd names.
 **
-** Connections through both VFSs, in this process and in another one, must see each other's content and locks whatever the
-** name was; companions lie where the default VFS puts them; and a name that means another file later is not followed.
+** Connections through both VFSs, in this process and in another one, must see each other's content and locks whatever
+** the name was; companions lie where the default VFS puts them; and a name that means another file later is not
+** followed.
 */
 #include "../process/support.h"
 

@@ -1,10 +1,10 @@
 /*
 ** test_same_process.c - the default VFS and uring on one database in one process.
 **
-** POSIX locks belong to the process and the inode: close(2) of any ordinary descriptor of a file drops all of them. So the
-** test holds a lock through one VFS (the holder), lets the other one or the same one (the visitor) open, work and close,
-** rings included, and asks another process after each step what it sees on the exact bytes
-** of SQLite's lock page and of the -shm. What is seen must not change, and that process must not get in.
+** POSIX locks belong to the process and the inode: close(2) of any ordinary descriptor of a file drops all of them. So
+** the test holds a lock through one VFS (the holder), lets the other one or the same one (the visitor) open, work and
+** close, rings included, and asks another process after each step what it sees on the exact bytes of SQLite's lock page
+** and of the -shm. What is seen must not change, and that process must not get in.
 **
 ** Then the other direction: each VFS must be stopped by the other's locks, within the process and across processes.
 */
@@ -214,7 +214,8 @@ static void test_rollback_locks_survive_the_other_vfs(void **state) {
   }
 }
 
-/* ---- WAL ---------------------------------------------------------------------------------------------------------- */
+/* ---- WAL
+** ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct checkpoint_visit {
   const char *vfs;

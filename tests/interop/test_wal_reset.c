@@ -2,12 +2,14 @@
 ** test_wal_reset.c - SQLite's WAL-reset bug, step by step, on the default VFS and on uring: they must behave alike.
 **
 ** SQLite 3.7.0 to 3.51.2 can lose acknowledged commits when a checkpoint starts while a writer restarts the WAL
-** (https://www.sqlite.org/wal.html#walresetbug). sqlite3WalCheckpoint reads the wal-index header with N frames in it; the
-** writer, since all N are backfilled, begins the WAL anew; walCheckpoint compares the reset nBackfill with the old header and at the
-** end sets it to N. Later commits, up to frame N, then count as backfilled: the last connection deletes the WAL with them.
+** (https://www.sqlite.org/wal.html#walresetbug). sqlite3WalCheckpoint reads the wal-index header with N frames in it;
+** the writer, since all N are backfilled, begins the WAL anew; walCheckpoint compares the reset nBackfill with the old
+** header and at the end sets it to N. Later commits, up to frame N, then count as backfilled: the last connection
+** deletes the WAL with them.
 **
-** The one moment between the two is SQLite's call of xUnfetch (wal.c, sqlite3WalCheckpoint), and here the writer commits in it. A VFS
-** can do nothing about this: what it is asked is exactly what it would be asked if the new frames were in the database.
+** The one moment between the two is SQLite's call of xUnfetch (wal.c, sqlite3WalCheckpoint), and here the writer
+** commits in it. A VFS can do nothing about this: what it is asked is exactly what it would be asked if the new frames
+** were in the database.
 */
 #include "../process/support.h"
 

@@ -1,7 +1,8 @@
 """What the tests here share that mount file systems: a mount namespace of their own, loop devices, and connections.
 
-A test calls enter() first: it runs again within `unshare -m`, so that what it mounts is gone with it, or says why it cannot run. Each case
-is a process of its own, this program again: case(arguments) starts it and returns what it gave to answer().
+A test calls enter() first: it runs again within `unshare -m`, so that what it mounts is gone with it, or says why it
+cannot run. Each case is a process of its own, this program again: case(arguments) starts it and returns what it gave
+to answer().
 """
 import json
 import os

@@ -1,8 +1,10 @@
-"""Two databases of which one takes the place of the other while it is open: what test_mounted_over.py and test_swapped.py share.
+"""Two databases of which one takes the place of the other while it is open: what test_mounted_over.py and
+test_swapped.py share.
 
-The first connection has opened the first database. Then the path leads to the second one, and a second connection of the
-process opens that. Both read through an index, scan, write and commit, in turns. Whatever the path leads to, each has the file that it
-has opened and locked: what they read, and what then is in both files, is as with the default VFS.
+The first connection has opened the first database. Then the path leads to the second one, and a second connection of
+the process opens that. Both read through an index, scan, write and commit, in turns. Whatever the path leads to, each
+has the file that it has opened and locked: what they read, and what then is in both files, is as with the default
+VFS.
 """
 import os
 import subprocess
@@ -12,9 +14,11 @@ import mounted
 
 ROWS = 3000
 MAKE = ("PRAGMA page_size=4096; PRAGMA journal_mode=%s; CREATE TABLE t(a INTEGER PRIMARY KEY, k, b);"
-        "WITH c(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM c WHERE i<%d) INSERT INTO t SELECT i, i*1201%%%d, '%s'||printf('%%.600c', 'x') FROM c;"
+        "WITH c(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM c WHERE i<%d) "
+        "INSERT INTO t SELECT i, i*1201%%%d, '%s'||printf('%%.600c', 'x') FROM c;"
         "CREATE INDEX i ON t(k)")
-FORGET = "import os, sys\nfd = os.open(sys.argv[1], os.O_RDONLY)\nos.fsync(fd)\nos.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)"
+FORGET = ("import os, sys\nfd = os.open(sys.argv[1], os.O_RDONLY)\nos.fsync(fd)\n"
+          "os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)")
 
 
 def make(path, mode, text):
@@ -24,7 +28,7 @@ def make(path, mode, text):
 
 
 def forget(path):
-    """Nothing of the file stays in the kernel's cache. Another process does it: closing a descriptor here drops locks."""
+    """Nothing of the file stays in the kernel's cache. Another process does it: close(2) here drops locks."""
     subprocess.run([sys.executable, "-c", FORGET, path], check=True)
 
 
@@ -75,7 +79,7 @@ def use(parameters, path, mode, moment, swap):
 
 
 def compare(cases):
-    """Each case is (name, run), and run(parameters) answers [seen, enters]. Returns how many differ from the default VFS."""
+    """Each case is (name, run); run(parameters) answers [seen, enters]. Returns how many differ."""
     failures = 0
     flavours = mounted.flavours()
     for name, run in cases:

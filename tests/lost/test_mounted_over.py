@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Another file system is mounted over the one whose database is open (swap.py). Both databases have the same inode number."""
+"""Another file system is mounted over the one whose database is open (swap.py). Both databases have the same inode
+number.
+"""
 import os
 import sys
 
 import mounted
 import swap
 
-CASES = [("ext4", "delete", "opened"), ("ext4", "delete", "used"), ("ext4", "wal", "used"), ("tmpfs", "delete", "opened")]
+CASES = [("ext4", "delete", "opened"), ("ext4", "delete", "used"), ("ext4", "wal", "used"),
+         ("tmpfs", "delete", "opened")]
 
 
 def mount(where, kind, number):

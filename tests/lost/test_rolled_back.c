@@ -1,14 +1,14 @@
 /*
 ** test_rolled_back.c - frames of a transaction that did not commit, in every way in which it can end.
 **
-** A transaction spills pages into the WAL and does not commit. The VFS may still hold its frames; the place in the WAL where they
-** belong is the next writer's. So each way to end it is followed by commits of another process, through the default
-** VFS, at that place, and by what this connection and the other process then read. All of it is written down, for the default
-** VFS in this connection's place too, and the two must be the same.
+** A transaction spills pages into the WAL and does not commit. The VFS may still hold its frames; the place in the
+** WAL where they belong is the next writer's. So each way to end it is followed by commits of another process,
+** through the default VFS, at that place, and by what this connection and the other process then read. All of it is
+** written down, for the default VFS in this connection's place too, and the two must be the same.
 **
-** Each way is gone in five locking modes: normal; exclusive, entered when the wal-index was shared memory, and left afterwards or kept to
-** the end; exclusive from the first access, where the wal-index is heap memory, left by way of another journal mode or kept to the end. And with
-** the database opened as main, or attached and detached.
+** Each way is gone in five locking modes: normal; exclusive, entered when the wal-index was shared memory, and left
+** afterwards or kept to the end; exclusive from the first access, where the wal-index is heap memory, left by way of
+** another journal mode or kept to the end. And with the database opened as main, or attached and detached.
 */
 #include "../process/support.h"
 

@@ -1,14 +1,15 @@
 /*
 ** test_wal_regions.c - a WAL so long that its wal-index has several pieces, which a connection maps in any order.
 **
-** SQLite maps the first piece for its header, and then looks for a page from the last piece down (wal.c, walFindFrame): those in between
-** stay unmapped until somebody wants them.
+** SQLite maps the first piece for its header, and then looks for a page from the last piece down (wal.c,
+** walFindFrame): those in between stay unmapped until somebody wants them.
 **
-** - Fork: the parent has a transaction open; its child rolls the inherited connection back, closes it, reads, or ends. Rolling back clears
-**   hash tables in the wal-index by no call of the VFS (wal.c, sqlite3WalUndo). The parent, which goes on, and other processes must not
-**   miss a frame. (On the default VFS they do: SQLite forbids this. What is expected here is what there is without the child.)
-** - Reading ahead: pages are looked for where they are. If a piece is taken for missing, pages are read from the database instead of the
-**   WAL, and none of them is of use.
+** - Fork: the parent has a transaction open; its child rolls the inherited connection back, closes it, reads, or
+**   ends. Rolling back clears hash tables in the wal-index by no call of the VFS (wal.c, sqlite3WalUndo). The parent,
+**   which goes on, and other processes must not miss a frame. (On the default VFS they do: SQLite forbids this. What
+**   is expected here is what there is without the child.)
+** - Reading ahead: pages are looked for where they are. If a piece is taken for missing, pages are read from the
+**   database instead of the WAL, and none of them is of use.
 */
 #include "cases.h"
 
@@ -20,7 +21,7 @@ typedef struct fork_case {
 
 static const char *path;
 
-/* Another process makes the WAL and stays. Of two tables, the second has its pages in the last piece of the wal-index. */
+/* Another process makes the WAL and stays. The second table has its pages in the last piece of the wal-index. */
 static void make_wal(int frames) {
   char text[1024];
   static char name[PATH_MAX];

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """A write-back error that somebody else is told first.
 
-What a transaction has spilled cannot be written back: the device is full. Another process syncs the file and is told so. Then there is room
-again and the transaction commits. The kernel reports such an error once to each open file description (errseq_t), so the descriptor that
-has been open all the time must be told too, and with it the COMMIT: what was spilled is not on the device. A descriptor that was
-opened after the error would be told nothing.
+What a transaction has spilled cannot be written back: the device is full. Another process syncs the file and is told
+so. Then there is room again and the transaction commits. The kernel reports such an error once to each open file
+description (errseq_t), so the descriptor that has been open all the time must be told too, and with it the COMMIT:
+what was spilled is not on the device. A descriptor that was opened after the error would be told nothing.
 
 As with the default VFS: the same code from COMMIT or the checkpoint, and it is not 0.
 """
@@ -46,7 +46,8 @@ class Disk:
 
 def sync_elsewhere(path):
     """What another process is told when it syncs the file."""
-    program = "import os, sys\nfd = os.open(sys.argv[1], os.O_RDWR)\ntry: os.fsync(fd)\nexcept OSError as e: print(e.errno)"
+    program = ("import os, sys\nfd = os.open(sys.argv[1], os.O_RDWR)\n"
+               "try: os.fsync(fd)\nexcept OSError as e: print(e.errno)")
     return subprocess.run([sys.executable, "-c", program, path], stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
@@ -63,8 +64,10 @@ def use_others(directory, parameters, others):
 def prepared(path, parameters, mode, synchronous):
     db = mounted.connect(path, parameters)
     # Without a journal: what that had been written to would be there even on a device that is full.
-    db.script("PRAGMA journal_mode=off; CREATE TABLE t(a INTEGER PRIMARY KEY, b);" + ROWS % (1, 1000) + "INSERT INTO t SELECT i, zeroblob(3000) FROM c")
-    db.script(f"PRAGMA journal_mode={mode}; PRAGMA synchronous={synchronous}; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=10;"
+    db.script("PRAGMA journal_mode=off; CREATE TABLE t(a INTEGER PRIMARY KEY, b);" +
+              ROWS % (1, 1000) + "INSERT INTO t SELECT i, zeroblob(3000) FROM c")
+    db.script(f"PRAGMA journal_mode={mode}; PRAGMA synchronous={synchronous};"
+              "PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=10;"
               "INSERT INTO t VALUES(5001, 1); INSERT INTO t VALUES(5002, 1)")
     return db
 
@@ -79,7 +82,8 @@ def in_wal(disk, db):
 
 def in_database(disk, db):
     """Pages were spilled into the database, behind its end; the journal is on the device."""
-    db.script("BEGIN; UPDATE t SET b=randomblob(3000) WHERE a<30; " + ROWS % (10001, 10040) + "INSERT INTO t SELECT i, randomblob(3000) FROM c")
+    db.script("BEGIN; UPDATE t SET b=randomblob(3000) WHERE a<30; " +
+              ROWS % (10001, 10040) + "INSERT INTO t SELECT i, randomblob(3000) FROM c")
     mounted.sh("sync -f " + disk.path)
     disk.fill()
     db.script(ROWS % (20001, 20900) + "INSERT INTO t SELECT i, randomblob(3000) FROM c")
@@ -138,7 +142,8 @@ def main(directory):
                     good = good and got["enters"] > 0
                 failures += not good
                 print("%-10s %-6s %-33s another process: errno %s, then: %d, enters %d%s" % (
-                    scenario, others, parameters, got["told"], got["code"], got["enters"], "" if good else "  WRONG, as default: %d" % want["code"]))
+                    scenario, others, parameters, got["told"], got["code"], got["enters"],
+                    "" if good else "  WRONG, as default: %d" % want["code"]))
     return failures
 
 

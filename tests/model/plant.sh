@@ -6,10 +6,11 @@
 set -eu
 . "$(dirname "$0")/../plant.sh"
 
-# plant NAME FILE SEDSCRIPT [FILE SEDSCRIPT]: in one or two files of vfs/.
+# plant NAME FILE SEDSCRIPT [FILE SEDSCRIPT]: in one or two files of vfs/. In the first one $besides is edited as well.
 plant() {
   local name=$1 code=0 more=()
   chosen "$name" && edited "$name" "$2" "$3" || return 0
+  sed -E -i "${besides:-}" "$scratch/$name/$2"
   if [ $# -gt 3 ]; then
     edited "$name" "$4" "$5" || return 0
     # shellcheck disable=SC2086
@@ -34,14 +35,14 @@ unchecked='s/^  check\(f\);$//'
 unguarded='s/if \(is_published\(wal\)\) .*//'
 
 # Frames of a transaction that did not commit outlive what SQLite believes.
-plant exclusive-mode-left tenure.c "$unchecked; s/if \(f->wal != NULL && \(changed/if (f->wal != NULL \&\& before != URINGVFS_TENURE_ALONE \&\& (changed/"
-plant write-lock-released tenure.c "$unchecked; s/if \(f->wal != NULL && \(changed/if (f->wal != NULL \&\& before != URINGVFS_TENURE_WRITING \&\& (changed/"
-plant abort-on-alone-left tenure.c 's/if \(f->wal != NULL && \(changed/if (f->wal != NULL \&\& before != URINGVFS_TENURE_ALONE \&\& (changed/'
+besides=$unchecked plant exclusive-mode-left tenure.c 's/if \(f->wal != NULL && \(held_back/if (f->wal != NULL \&\& before != URINGVFS_TENURE_ALONE \&\& (held_back/'
+besides=$unchecked plant write-lock-released tenure.c 's/if \(f->wal != NULL && \(held_back/if (f->wal != NULL \&\& before != URINGVFS_TENURE_WRITING \&\& (held_back/'
+plant abort-on-alone-left tenure.c 's/if \(f->wal != NULL && \(held_back/if (f->wal != NULL \&\& before != URINGVFS_TENURE_ALONE \&\& (held_back/'
 
 # Frames of one that did are held back, or lost.
 plant commit-not-flushed wal_writer.c 's/return flush\(wal, w->expect_sync && wal->first_sync_done\);/return SQLITE_OK;/'
-plant through-not-entered wal_writer.c "$unguarded; /^static int flush_commit/,/^}/s/w->state = URINGVFS_WAL_THROUGH;/w->state = URINGVFS_WAL_BUFFERING;/"
-plant rewrites-collected wal_writer.c "$unguarded; s/if \(w->state == URINGVFS_WAL_THROUGH \|\| /if (/"
+besides=$unguarded plant through-not-entered wal_writer.c '/^static int flush_commit/,/^}/s/w->state = URINGVFS_WAL_THROUGH;/w->state = URINGVFS_WAL_BUFFERING;/'
+besides=$unguarded plant rewrites-collected wal_writer.c 's/if \(w->state == URINGVFS_WAL_THROUGH \|\| /if (/'
 plant sync-forgotten wal_writer.c 's/return w->synced_by_group && normal \? SQLITE_OK/return normal ? SQLITE_OK/'
 
 # The pending bytes and the file together are not what the file would be.
@@ -49,7 +50,7 @@ plant pending-not-read wal_writer.c '/^int uringvfs__wal_read/,/^}/s/if \(overla
 plant size-without-pending file.c 's/if \(\*size < pending_end\)/if (pending_end < 0)/'
 
 # What was read ahead outlives its lock, or a write.
-plant ahead-after-tenure readahead.c '/^void uringvfs__readahead_tenure_changed/,/^}/s/^  uringvfs__readahead_drop\(database\);//' tenure.c "$unchecked"
+plant ahead-after-tenure readahead.c '/^void uringvfs__readahead_tenure_ends/,/^}/s/^  uringvfs__readahead_drop\(database\);//' tenure.c "$unchecked"
 plant ahead-after-own-write readahead.c '/^void uringvfs__readahead_written/,/^}/s/if \(ra == NULL \|\|/if (true || ra == NULL ||/'
 plant ahead-after-unlock locks.c 's/if \(f->tenure.lock_level > level\) tell/if (level == SQLITE_LOCK_EXCLUSIVE) tell/'
 plant read-mark-not-told locks.c 's/if \(unlock && read_mark\) tell/if (unlock \&\& read_mark \&\& offset < 0) tell/'

@@ -1,9 +1,11 @@
 /*
-** null_io.c VFS JOURNAL_MODE FILE MOMENT - SQLITE_FCNTL_NULL_IO, which came with SQLite 3.48, on one file of a connection.
+** null_io.c VFS JOURNAL_MODE FILE MOMENT - SQLITE_FCNTL_NULL_IO, which came with SQLite 3.48, on one file of a
+** connection.
 **
-** os_unix.c closes the descriptor, so that all I/O of the file fails from then on; and its number is free for the next file that the program
-** opens. Such a file is opened here, under that number, and whatever happens then must leave it alone. Says what came of each step, for
-** test_null_io.sh to compare VFSs. FILE: db or journal. MOMENT: before (a transaction) or within (one that has spilled).
+** os_unix.c closes the descriptor, so that all I/O of the file fails from then on; and its number is free for the next
+** file that the program opens. Such a file is opened here, under that number, and whatever happens then must leave it
+** alone. Says what came of each step, for test_null_io.sh to compare VFSs. FILE: db or journal. MOMENT: before (a
+** transaction) or within (one that has spilled).
 */
 #include "sqlite3.h"
 
@@ -75,7 +77,8 @@ static void open_victim(int fd) {
   if (write(fd, bytes, sizeof bytes) != (ssize_t)sizeof bytes) exit(1);
 }
 
-/* By its name: os_unix.c itself closes the number again, if the database was locked when its connection was closed (setPendingFd). */
+/* By its name: os_unix.c itself closes the number again, if the database was locked when its connection was closed
+** (setPendingFd). */
 static int is_untouched(void) {
   static char bytes[VICTIM_BYTES + 1];
   const int fd = open("victim", O_RDONLY);

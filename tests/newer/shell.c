@@ -1,7 +1,8 @@
 /*
-** shell.c - as much of the sqlite3 shell as the conformance scripts need, to be compiled together with an amalgamation that comes
-** without a shell. Reads SQL and .open, .load, .connection, .print, .output, .shell, .timeout from standard input; any other
-** dot command is reported as unknown and passed over. Rows are printed as the stock shell's list mode does.
+** shell.c - as much of the sqlite3 shell as the conformance scripts need, to be compiled together with an amalgamation
+** that comes without a shell. Reads SQL and .open, .load, .connection, .print, .output, .shell, .timeout from standard
+** input; any other dot command is reported as unknown and passed over. Rows are printed as the stock shell's list mode
+** does.
 */
 #include "sqlite3.h"
 

@@ -1,6 +1,6 @@
 /*
-** Options: every wrong one, in a URI or as a PRAGMA, is refused with a message that names it and what is allowed, and leaves nothing behind;
-** every valid one is accepted and can be seen.
+** Options: every wrong one, in a URI or as a PRAGMA, is refused with a message that names it and what is allowed, and
+** leaves nothing behind; every valid one is accepted and can be seen.
 */
 /* clang-format off: cmocka wants these before it */
 #include <stdarg.h>
@@ -273,7 +273,8 @@ static void right_in_a_uri(void **state) {
   unlink(path("t.db"));
 }
 
-/* SQLite's keywords are not case-sensitive, its pragmas' values neither: upper case is the same value, shown as it is spelt in the documents. */
+/* SQLite's keywords are not case-sensitive, its pragmas' values neither: upper case is the same value, shown as it is
+** spelt in the documents. */
 static void right_as_a_pragma(void **state) {
   static const char *const values[] = {"sync", "auto", "SYNC", "Auto", "uring", "URING", "sync"};
   int rc;

@@ -11,7 +11,7 @@ export POWERCUT_DISK=$build/tests/powercut/prog_disk_fuse
 judge() {
   local name=$1 code=0
   shift
-  timeout --foreground 280 "$@" --until-failure --save "$scratch/saved" >"$scratch/out" 2>&1 || code=$?
+  timeout --foreground 3600 "$@" --until-failure --save "$scratch/saved" >"$scratch/out" 2>&1 || code=$?
   if [ "$code" = 1 ] && grep -q '^  again:' "$scratch/out"; then
     printf 'found   %-20s %s\n' "$name" "$(grep -A 1 '^FAILED' "$scratch/out" | sed -n '2s/^  //p')"
   else

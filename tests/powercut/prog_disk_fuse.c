@@ -1,13 +1,15 @@
 /*
 ** prog_disk_fuse.c - a disk with a volatile cache, as a file system with one file: prog_disk_fuse LOG /dev/fd/N
 **
-** N is the descriptor of a mounted /dev/fuse. The file `disk` is the disk. A loop device on it turns every flush of the block layer into an fsync here (loop advertises a write
-** cache and no FUA, so FUA writes arrive as write and flush). Writes and flushes are appended to LOG (support_log.h) as they arrive.
+** N is the descriptor of a mounted /dev/fuse. The file `disk` is the disk. A loop device on it turns every flush of the
+** block layer into an fsync here (loop advertises a write cache and no FUA, so FUA writes arrive as write and flush).
+** Writes and flushes are appended to LOG (support_log.h) as they arrive.
 **
-** Writing a cut ("812:torn:77") to the file `cut` ends the recording: the disk then is what that cut leaves, and later writes go to an
-** overlay that the next cut throws away. So an image costs the time to walk the log, and no copy.
+** Writing a cut ("812:torn:77") to the file `cut` ends the recording: the disk then is what that cut leaves, and later
+** writes go to an overlay that the next cut throws away. So an image costs the time to walk the log, and no copy.
 **
-** One thread: the order of the log is the order of execution. Ends when it is unmounted; signals for its process group are not for it.
+** One thread: the order of the log is the order of execution. Ends when it is unmounted; signals for its process group
+** are not for it.
 */
 #define FUSE_USE_VERSION 35
 

@@ -1,8 +1,8 @@
 /*
 ** prog_powercut.c - power cuts on real file systems: campaigns, and one image again.
 **
-** For each seed: each file system, each VFS. Exit code 0: all was there; 1: something was not; 77: something is missing on
-** this machine, and the last line says what.
+** For each seed: each file system, each VFS. Exit code 0: all was there; 1: something was not; 77: something is missing
+** on this machine, and the last line says what.
 */
 #include "support_campaign.h"
 

@@ -38,8 +38,8 @@ typedef struct run {
 /* ---- recording ---- */
 
 /*
-** The kernel writes back what it likes when it likes; in a run of a second it would never come to that. This stands in for it, in this
-** process: closing a descriptor of the database in the writer's would drop its locks.
+** The kernel writes back what it likes when it likes; in a run of a second it would never come to that. This stands in
+** for it, in this process: closing a descriptor of the database in the writer's would drop its locks.
 */
 static void write_back(run *r) {
   static const char *const names[] = {WORKLOAD_DATABASE, WORKLOAD_DATABASE "-wal", WORKLOAD_DATABASE "-journal"};
@@ -96,8 +96,8 @@ static bool plan_one(run *r, uint64_t at, cut_keep keep) {
 }
 
 /*
-** Before each flush, where most is unsynced and most was acknowledged: what was durable alone, and selections of the rest. What the
-** flush makes durable is the next one's "none". In between, at random: everything up to there.
+** Before each flush, where most is unsynced and most was acknowledged: what was durable alone, and selections of the
+** rest. What the flush makes durable is the next one's "none". In between, at random: everything up to there.
 */
 static bool plan_interval(run *r, uint64_t from, uint64_t to, uint64_t unsynced) {
   bool ok = plan_one(r, to, KEEP_NONE);

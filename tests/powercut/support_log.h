@@ -1,12 +1,12 @@
 /*
 ** support_log.h - everything a disk was told, in order, and what it may hold after a power cut.
 **
-** The log is a file: the disk (prog_disk_fuse) appends to it, the campaign has it mapped and reads. The position, the number of
-** entries, is what acknowledgements and cuts are expressed in.
+** The log is a file: the disk (prog_disk_fuse) appends to it, the campaign has it mapped and reads. The position, the
+** number of entries, is what acknowledgements and cuts are expressed in.
 **
-** A disk with a volatile cache holds, after a cut at position `at`: every write before the last flush before `at`, and of the writes
-** after that flush any selection, each whole or torn between two of its sectors. Nothing from `at` on. Which selection, is a
-** disk_cut; the same log and the same cut make the same image.
+** A disk with a volatile cache holds, after a cut at position `at`: every write before the last flush before `at`, and
+** of the writes after that flush any selection, each whole or torn between two of its sectors. Nothing from `at` on.
+** Which selection, is a disk_cut; the same log and the same cut make the same image.
 */
 #ifndef POWERCUT_LOG_H
 #define POWERCUT_LOG_H

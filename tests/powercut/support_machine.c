@@ -182,7 +182,7 @@ bool machine_mount(machine *m) {
 bool machine_unmount(machine *m) {
   if (!m->mounted) return true;
   /* The rings of a writer that was killed are taken down behind its back. */
-  for (int i = 0; i < 500 && (m->mounted = umount2(m->mount, 0) != 0) && errno == EBUSY; i++) usleep(10000);
+  for (int i = 0; i < 6000 && (m->mounted = umount2(m->mount, 0) != 0) && errno == EBUSY; i++) usleep(10000);
   return !m->mounted || complain(m, "umount");
 }
 

@@ -1,9 +1,10 @@
 /*
 ** support_machine.h - the disk, a loop device on it, a file system on that: what has to be set up, and undone.
 **
-** All mounts are made in a mount namespace of this process, the loop device is one that goes with its last user, and the disk ends
-** when it is unmounted. So even SIGKILL leaves no mount, device or process behind. The disk itself stays outside the namespace: as its
-** last member it would have to unmount, when it ends, what only it can serve, and wait for itself.
+** All mounts are made in a mount namespace of this process, the loop device is one that goes with its last user, and
+** the disk ends when it is unmounted. So even SIGKILL leaves no mount, device or process behind. The disk itself stays
+** outside the namespace: as its last member it would have to unmount, when it ends, what only it can serve, and wait
+** for itself.
 */
 #ifndef POWERCUT_MACHINE_H
 #define POWERCUT_MACHINE_H

@@ -1,8 +1,8 @@
 /*
 ** support_workload.c - see support_workload.h.
 **
-** One thread and up to three connections, used in turn: SQLite lets one write at a time anyway, and older versions can lose commits
-** when a checkpoint runs beside a restart of the WAL, on every VFS. Readers keep snapshots open meanwhile.
+** One thread and up to three connections, used in turn: SQLite lets one write at a time anyway, and older versions can
+** lose commits when a checkpoint runs beside a restart of the WAL, on every VFS. Readers keep snapshots open meanwhile.
 */
 #include "support_workload.h"
 
@@ -53,7 +53,8 @@ void workload_from_seed(workload *w, uint64_t seed) {
   w->exclusive = w->connections == 1 && splitmix64(&random) % 3 == 0;
   w->large = seed / WORKLOAD_MODES % 2 == 1;
   w->page_size = (const int[]){4096, 4096, 512, 1024, 16384, 65536}[splitmix64(&random) % 6];
-  /* SQLite truncates the database behind the unlink of the journal. The file system zeroes the rest of that block at once, whatever
+  /* SQLite truncates the database behind the unlink of the journal. The file system zeroes the rest of that block at
+  ** once, whatever
      becomes of the unlink: a journal that comes back would lack pages that shared the block. EXTRA is for that, too. */
   if (journal_may_return(w) && w->page_size < 4096) w->page_size = 4096;
   w->cache_pages = splitmix64(&random) % 2 ? 6 : 200;

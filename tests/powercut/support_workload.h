@@ -1,9 +1,10 @@
 /*
 ** support_workload.h - what is written to the database while the power may be cut, and what must be left of it.
 **
-** Transaction n is a function of the seed and n alone, whichever connection runs it, and leaves row n in the table `log`. So the
-** content after each transaction (state n) is known by running them on a database in memory, and what a database shows is
-** compared as a whole: presence, order and half-ness at once. State 0 is the database without tables, or no database.
+** Transaction n is a function of the seed and n alone, whichever connection runs it, and leaves row n in the table
+** `log`. So the content after each transaction (state n) is known by running them on a database in memory, and what a
+** database shows is compared as a whole: presence, order and half-ness at once. State 0 is the database without tables,
+** or no database.
 */
 #ifndef POWERCUT_WORKLOAD_H
 #define POWERCUT_WORKLOAD_H
@@ -40,7 +41,8 @@ typedef struct mark {
   uint32_t durable; /* 0: COMMIT has returned. 1: a checkpoint that copied everything has */
 } mark;
 
-/* Runs it all in the directory and writes a mark for each acknowledgement to the pipe. Returns the exit code of the process. */
+/* Runs it all in the directory and writes a mark for each acknowledgement to the pipe. Returns the exit code of the
+** process. */
 int workload_run(const workload *w, const char *directory, const disk_log *log, int pipe);
 
 /* The least transaction that must be there after a cut at `at`, as the marks say. */

@@ -2,8 +2,8 @@
 ** support.h - what the tests of locks, processes, threads and descriptors share.
 **
 ** A test program includes it once. It holds: opening a database through either VFS, SQL that must succeed or whose code
-** is looked at, a captured sqlite3_log, a helper process that was forked before SQLite was used (so it is another process in
-** every respect), and a look at this process's descriptors and rings.
+** is looked at, a captured sqlite3_log, a helper process that was forked before SQLite was used (so it is another
+** process in every respect), and a look at this process's descriptors and rings.
 **
 ** URINGVFS_TEST_VFS names another VFS to stand in the place of "uring" (with "unix", a test compares the default
 ** VFS with itself: what fails then is wrong in the test).
@@ -87,6 +87,9 @@ static void db_uri(char *uri, size_t size, const char *path, const char *vfs) {
     snprintf(uri, size, "file:%s?vfs=%s", path, vfs);
   }
 }
+
+/* A busy timeout where only waiting for ever would be wrong: the machine may be slow. */
+#define PATIENT_MS (3600 * 1000)
 
 /* Opens; no busy timeout: the tests look at SQLITE_BUSY. */
 UNUSED static int db_open_rc(const char *path, const char *vfs, int flags, sqlite3 **db) {
@@ -404,8 +407,8 @@ UNUSED static char helper_lock(const char *path, long long offset, long long len
   return r.lock;
 }
 
-/* All of SQLite's locks on a database as another process sees them, for instance
-** "pending - reserved W shared R shm W--R-----R": one text that can be compared. The helper must not have the database open. */
+/* All of SQLite's locks on a database as another process sees them, for instance "pending - reserved W shared R shm
+** W--R-----R": one text that can be compared. The helper must not have the database open. */
 UNUSED static const char *lock_map(const char *path) {
   static char text[8][128];
   static int next;

@@ -1,9 +1,9 @@
 /*
 ** test_descriptors.c - every descriptor is close-on-exec and none is 0, 1 or 2.
 **
-** A database or ring that gets descriptor 1 is overwritten by the next printf; so SQLite fills 0, 1 and 2 with /dev/null
-** first. Rings and pipes of the VFS must keep the same rule, whenever they are made. The cases close 0, 1 and 2 at
-** different moments in a child, work in every journal mode and look at all descriptors.
+** A database or ring that gets descriptor 1 is overwritten by the next printf; so SQLite fills 0, 1 and 2 with
+** /dev/null first. Rings and pipes of the VFS must keep the same rule, whenever they are made. The cases close 0, 1 and
+** 2 at different moments in a child, work in every journal mode and look at all descriptors.
 */
 #include "support.h"
 #include <sys/mman.h>

@@ -46,7 +46,7 @@ def run(directory, vfs, extension, mode):
     script = (".load %s\n" % extension if vfs == "uring" else "") + ".open '%s'\n" % uri + SQL % {"mode": mode}
     command = ["strace", "-f", "-s", "4096", "-e", "trace=%file,%process,memfd_create,connect,socket", "-o", trace,
                "sqlite3", "-batch", ":memory:"]
-    done = subprocess.run(command, input=script, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, input=script, env=environment, capture_output=True, text=True)
     if done.returncode != 0 or not done.stdout.rstrip().endswith("ok"):
         raise SystemExit("%s, %s: %d\n%s%s" % (vfs, mode, done.returncode, done.stdout, done.stderr))
     paths, executed, other = set(), [], set()
@@ -69,7 +69,7 @@ def run(directory, vfs, extension, mode):
 
 def backend(directory, extension):
     """uring where rings can be had, otherwise auto."""
-    probe = subprocess.run(["sqlite3", "-batch", ":memory:"], capture_output=True, text=True, timeout=60,
+    probe = subprocess.run(["sqlite3", "-batch", ":memory:"], capture_output=True, text=True,
                            input=".load %s\n.open 'file:%s?vfs=uring'\nCREATE TABLE IF NOT EXISTS t(a);\n"
                            "PRAGMA uring_backend=uring;\nPRAGMA uring_stats;\n"
                            % (extension, os.path.join(directory, "probe.db")))

@@ -1,9 +1,10 @@
 /*
 ** test_fork.c - fork, vfork, posix_spawn and exec in a process that uses rings.
 **
-** A child that opens its own connection works, and the parent goes on during and after. A child that touches a connection of
-** the parent gets an error of the SQLITE_IOERR family whose log message speaks of fork, and harms nothing: no byte of the
-** database, WAL or journal changes, no lock of the parent goes away, and the parent's transaction then commits.
+** A child that opens its own connection works, and the parent goes on during and after. A child that touches a
+** connection of the parent gets an error of the SQLITE_IOERR family whose log message speaks of fork, and harms
+** nothing: no byte of the database, WAL or journal changes, no lock of the parent goes away, and the parent's
+** transaction then commits.
 **
 ** SQLite itself answers some calls without asking the VFS: a COMMIT or ROLLBACK that needs no I/O, a page from the
 ** cache. There only the harmlessness and the next real access are tested.
@@ -56,7 +57,6 @@ static pid_t child_start(void) {
   fflush(NULL);
   pid_t pid = fork();
   if (pid == 0) {
-    alarm(60); /* a deadlock must not hang the test */
     log_clear();
   }
   return pid;
@@ -94,7 +94,7 @@ static const char *database_make(const char *mode) {
 static sqlite3 *parent_open(const char *path, const char *mode) {
   char text[128];
   sqlite3 *db = db_open(path, uring_vfs());
-  sqlite3_busy_timeout(db, 20000);
+  sqlite3_busy_timeout(db, PATIENT_MS);
   static int number; /* syncs cost time: every third parent does them */
   snprintf(text, sizeof(text), "PRAGMA journal_mode=%s; PRAGMA cache_size=5; PRAGMA synchronous=%s", mode,
            number++ % 3 == 0 ? "normal" : "off");
@@ -260,7 +260,8 @@ static void test_child_exits_normally(void **state) {
   db_close(db);
 }
 
-/* ---- a child opens its own connection ------------------------------------------------------------------------------ */
+/* ---- a child opens its own connection
+** ------------------------------------------------------------------------------ */
 
 #define TURNS 40
 
@@ -268,7 +269,7 @@ static sqlite3 *child_open(const char *path) {
   sqlite3 *db = NULL;
   int rc = db_open_rc(path, uring_vfs(), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db);
   if (rc != SQLITE_OK) child_fail("open in the child", rc, db);
-  sqlite3_busy_timeout(db, 20000);
+  sqlite3_busy_timeout(db, PATIENT_MS);
   return db;
 }
 
@@ -298,7 +299,6 @@ static void own_connection(const char *mode, bool grandchild) {
       child_sql(own, "SELECT sum(length(b)) FROM big");
       pid_t inner = fork();
       if (inner == 0) {
-        alarm(60);
         if ((sql_rc(own, "SELECT sum(length(b)) FROM big", NULL) & 0xff) != SQLITE_IOERR)
           child_fail("grandchild", 0, own);
         child_works(path, mode);
@@ -358,7 +358,7 @@ static void own_connection_meets_the_parents_locks(const char *mode) {
     rc = sql_rc(own, "SELECT count(*) FROM t", &v);
     if (rc != SQLITE_OK || v.number != 1) child_fail("reading beside the parent's transaction", rc, own);
     if (write(to_parent[1], "1", 1) != 1 || read(to_child[0], &byte, 1) != 1) _exit(3);
-    sqlite3_busy_timeout(own, 5000);
+    sqlite3_busy_timeout(own, PATIENT_MS);
     child_sql(own, "INSERT INTO t(b) VALUES('child')");
     /* From here on the parent has closed its connection. */
     if (write(to_parent[1], "2", 1) != 1 || read(to_child[0], &byte, 1) != 1) _exit(3);
@@ -462,8 +462,8 @@ static void test_child_opens_through_the_default_vfs(void **state) {
   own_default_connection("delete", true);
 }
 
-/* The parent has the database open through both VFSs, so that unix VFS's memory of the locks stays in the child. The child's own connection works or
-** gets a clear error; whatever it does harms nothing. */
+/* The parent has the database open through both VFSs, so that unix VFS's memory of the locks stays in the child. The
+** child's own connection works or gets a clear error; whatever it does harms nothing. */
 static void own_connection_beside_inherited_default(const char *mode, bool uring_writes, bool default_writes) {
   const char *path = database_make(mode);
   sqlite3 *db = parent_open(path, mode), *plain = db_open(path, default_vfs);
@@ -513,7 +513,8 @@ static void test_own_connection_beside_an_inherited_default_one(void **state) {
   }
 }
 
-/* ---- exec, vfork, posix_spawn ---------------------------------------------------------------------------------------- */
+/* ---- exec, vfork, posix_spawn
+** ---------------------------------------------------------------------------------------- */
 
 /* This program again with --fds: exit code is the number of descriptors that should not have come along. */
 static int list_descriptors(void) {
@@ -587,7 +588,8 @@ static void test_exec_vfork_spawn(void **state) {
   }
 }
 
-/* ---- fork while other threads keep rings busy ------------------------------------------------------------------------- */
+/* ---- fork while other threads keep rings busy
+** ------------------------------------------------------------------------- */
 
 static _Atomic bool threads_stop;
 static _Atomic long thread_errors, thread_turns;
@@ -595,7 +597,7 @@ static _Atomic long thread_errors, thread_turns;
 static void *busy_thread(void *arg) {
   sqlite3 *db = NULL;
   if (db_open_rc(arg, uring_vfs(), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db) != SQLITE_OK) thread_errors++;
-  sqlite3_busy_timeout(db, 20000);
+  sqlite3_busy_timeout(db, PATIENT_MS);
   if (sql_rc(db, "PRAGMA cache_size=5; PRAGMA synchronous=normal", NULL) != SQLITE_OK) thread_errors++;
   for (int i = 0; !threads_stop || i < 10; i++) {
     int rc = sql_rc(db, "UPDATE big SET b = zeroblob(900) WHERE a % 16 = 3; SELECT sum(length(b)) FROM big", NULL);
@@ -607,7 +609,7 @@ static void *busy_thread(void *arg) {
     if (i % 10 == 9) { /* connections come and go too */
       sqlite3_close(db);
       if (db_open_rc(arg, uring_vfs(), SQLITE_OPEN_READWRITE, &db) != SQLITE_OK) thread_errors++;
-      sqlite3_busy_timeout(db, 20000);
+      sqlite3_busy_timeout(db, PATIENT_MS);
     }
   }
   if (sqlite3_close(db) != SQLITE_OK) thread_errors++;
@@ -624,7 +626,6 @@ static void test_fork_beside_busy_threads(void **state) {
     snprintf(paths[i], sizeof(paths[i]), "%s", i == 1 ? paths[0] : database_make("wal")); /* two share one database */
     assert_int_equal(pthread_create(&threads[i], NULL, busy_thread, paths[i]), 0);
   }
-  alarm(120);
   for (int i = 0; i < 60; i++) {
     int status = -1;
     pid_t pid;
@@ -643,7 +644,6 @@ static void test_fork_beside_busy_threads(void **state) {
   }
   threads_stop = true;
   for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
-  alarm(0);
   assert_int_equal(thread_errors, 0);
   assert_true(thread_turns > 10 * THREADS);
   for (int i = 0; i < THREADS; i++) helper_verifies(paths[i], 0);

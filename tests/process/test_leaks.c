@@ -1,8 +1,8 @@
 /*
 ** test_leaks.c - connections opened and closed in a loop leave nothing behind: no descriptor, no ring, no memory.
 **
-** Rings go to a pool of the process until the last database is closed. What is tested is that then none is left, and that
-** nothing else grows with the number of connections. Under valgrind (make check-valgrind) the rounds are fewer.
+** Rings go to a pool of the process until the last database is closed. What is tested is that then none is left, and
+** that nothing else grows with the number of connections. Under valgrind (make check-valgrind) the rounds are fewer.
 */
 #include "support.h"
 #include <malloc.h>
@@ -25,8 +25,8 @@ static void use(sqlite3 *db, int i) {
 }
 
 /*
-** Bytes the program has allocated. mallinfo2 counts what this thread's cache holds (up to seven blocks of each size up to 1 KiB,
-** so the plain figure drifts); taking all of these first makes it exact.
+** Bytes the program has allocated. mallinfo2 counts what this thread's cache holds (up to seven blocks of each size up
+** to 1 KiB, so the plain figure drifts); taking all of these first makes it exact.
 */
 static size_t heap_used(void) {
   static void *held[128 * 8];
@@ -110,8 +110,8 @@ static void test_no_descriptor_ring_or_memory_leaks(void **state) {
     assert_int_equal(descriptors_now, descriptors);
     assert_int_equal(ring_count(), 0); /* the last one to close takes them along */
     assert_int_equal(memory_now, memory);
-    /* One object of 16 bytes leaked per connection would be 2 KiB in each round. The figure moves up and down by as much, with the
-    ** default VFS too, but not in each round. */
+    /* One object of 16 bytes leaked per connection would be 2 KiB in each round. The figure moves up and down by as
+    ** much, with the default VFS too, but not in each round. */
     if (heap_now > heap + (size_t)(i + 1) * 1024)
       fail_msg("the heap grew from %zu to %zu bytes in round %d", heap, heap_now, i);
   }

@@ -209,7 +209,8 @@ static void test_nofollow_through_sqlite3_open(void **state) {
   }
 }
 
-/* ---- temporary files ----------------------------------------------------------------------------------------------- */
+/* ---- temporary files
+** ----------------------------------------------------------------------------------------------- */
 
 /* Names of the deleted files that are open now, each checked for mode, links and flags. Returns how many. */
 static int temp_names(const char *dir, char (*names)[PATH_MAX], int max) {
@@ -332,7 +333,8 @@ static void test_temporary_files_of_sql(void **state) {
   umask(mask);
 }
 
-/* ---- buffers do not carry one database's bytes into another -------------------------------------------------------- */
+/* ---- buffers do not carry one database's bytes into another
+** -------------------------------------------------------- */
 
 static bool file_contains(const char *path, const char *needle) {
   static char data[4 << 20];

@@ -2,8 +2,9 @@
 ** test_permissions.c - who may read what uring creates.
 **
 ** Journal, WAL and shm get the database's mode, and its owner when root writes, as the default VFS gives them, whatever
-** the umask. Every case runs through both VFSs, each in a process of its own, and everything is compared: codes, modes, owners.
-** Then: privileges given up or the root directory changed after opening, when rings can no longer open the file by its name.
+** the umask. Every case runs through both VFSs, each in a process of its own, and everything is compared: codes, modes,
+** owners. Then: privileges given up or the root directory changed after opening, when rings can no longer open the file
+** by its name.
 */
 #include "support.h"
 #include <sys/mman.h>

@@ -1,9 +1,10 @@
 /*
 ** test_threads.c - connections and threads.
 **
-** One connection that is handed from thread to thread, each of which ends before or after the next one goes on (a ring's
-** requests must not die with the thread that submitted them); a connection per thread on one database, both VFSs mixed; one
-** connection used by many threads at once (SQLite's own mutex serializes them). Meant to run under ThreadSanitizer too.
+** One connection that is handed from thread to thread, each of which ends before or after the next one goes on (a
+** ring's requests must not die with the thread that submitted them); a connection per thread on one database, both VFSs
+** mixed; one connection used by many threads at once (SQLite's own mutex serializes them). Meant to run under
+** ThreadSanitizer too.
 */
 #include "support.h"
 
@@ -59,7 +60,7 @@ static sqlite3 *open_mode(const char *path, const char *vfs, const char *mode) {
     fprintf(stderr, "open %s through %s: %s\n", path, vfs, sqlite3_errmsg(db));
     failures++;
   }
-  sqlite3_busy_timeout(db, 60000);
+  sqlite3_busy_timeout(db, PATIENT_MS);
   snprintf(text, sizeof(text), "PRAGMA journal_mode=%s; PRAGMA cache_size=5; PRAGMA synchronous=%s", mode,
            opened++ % 4 == 0 ? "normal" : "off");
   thread_sql(db, text, NULL);

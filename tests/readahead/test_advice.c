@@ -1,8 +1,9 @@
 /*
-** test_advice.c - pages that the kernel is asked to have in its cache: cold scans without a ring, with one, and through mmap_size.
+** test_advice.c - pages that the kernel is asked to have in its cache: cold scans without a ring, with one, and through
+** mmap_size.
 **
-** The file is dropped from the kernel's cache before each scan. Where that cannot be done (tmpfs), nothing is ever cold, and the test is
-** skipped. Answers are compared with the default VFS's.
+** The file is dropped from the kernel's cache before each scan. Where that cannot be done (tmpfs), nothing is ever
+** cold, and the test is skipped. Answers are compared with the default VFS's.
 */
 #include "../process/support.h"
 

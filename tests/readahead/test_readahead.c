@@ -1,8 +1,8 @@
 /*
 ** test_readahead.c - what is read ahead, how much of it for nothing, and that it is never stale.
 **
-** Databases of every shape are read through uring with every read on the ring, so that what the kernel has cached makes no difference, and
-** with a cache of SQLite's own that is too small. Each answer is compared with the default VFS's.
+** Databases of every shape are read through uring with every read on the ring, so that what the kernel has cached makes
+** no difference, and with a cache of SQLite's own that is too small. Each answer is compared with the default VFS's.
 */
 #include "../process/support.h"
 
@@ -168,8 +168,9 @@ static void test_little_is_wasted(void **state) {
 /* ---- joins ---- */
 
 /*
-** The rows of `a` name rows of b and c in an order of their own, beside integers that name none. `wide` has few rows on each page, `few` is
-** a single page, and the rows that `thin` names lie far apart. d and e are looked up in by an index that holds all that is wanted.
+** The rows of `a` name rows of b and c in an order of their own, beside integers that name none. `wide` has few rows on
+** each page, `few` is a single page, and the rows that `thin` names lie far apart. d and e are looked up in by an index
+** that holds all that is wanted.
 */
 static void make_join(const char *path, const char *journal) {
   char text[2048];
@@ -293,7 +294,8 @@ static void make_filler(sqlite3 *db, int page_size, int rows) {
   sql(db, text);
 }
 
-/* The pages that are free next are anywhere. No more than are used at once: of many, SQLite takes those that lie side by side. */
+/* The pages that are free next are anywhere. No more than are used at once: of many, SQLite takes those that lie side
+** by side. */
 static void free_some(sqlite3 *db, int *freed, int pages, int rows) {
   char text[64];
   for (; pages > 0; pages--) {
@@ -555,8 +557,8 @@ static void damaged_answer(sqlite3 *db, const char *query, int round) {
 }
 
 /*
-** Nothing hangs, and nothing is read from elsewhere (the sanitizers look). The answers are not compared: SQLite's own for a damaged
-** page may differ from one reading to the next.
+** Nothing hangs, and nothing is read from elsewhere (the sanitizers look). The answers are not compared: SQLite's own
+** for a damaged page may differ from one reading to the next.
 */
 static void damage_and_scan(const char *path, const char *const *queries, size_t count, int rounds) {
   const char *damaged = at("damaged.db");

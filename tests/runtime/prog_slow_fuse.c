@@ -1,8 +1,8 @@
 /*
 ** prog_slow_fuse.c - a file system whose reads take long: prog_slow_fuse MOUNTPOINT MILLISECONDS
 **
-** cached, direct      files full of 's', through the kernel's page cache and past it; a read is answered after so many milliseconds
-** begun, answered     their sizes: how many reads have arrived, how many answers are under way
+** cached, direct files full of 's', through the kernel's page cache and past it; a read is answered after so many
+** milliseconds begun, answered their sizes: how many reads have arrived, how many answers are under way
 **
 ** Reads wait side by side. Unmounts itself at SIGTERM.
 */

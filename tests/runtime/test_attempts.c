@@ -1,6 +1,6 @@
 /*
-** test_attempts.c - what becomes of short transfers, repeated and given-up attempts, chains and cancellations, attempt by attempt, on
-** the memory backend.
+** test_attempts.c - what becomes of short transfers, repeated and given-up attempts, chains and cancellations, attempt
+** by attempt, on the memory backend.
 */
 #include "support.h"
 
@@ -224,8 +224,8 @@ static void ordered_short_write(void **state) {
   assert_int_equal(size, 20);
 }
 
-/* A transfer above 2 GiB is several attempts, and the kernel sees the link kept after the first. What ran behind it counts for nothing,
-** even if it is reported after the last of them. */
+/* A transfer above 2 GiB is several attempts, and the kernel sees the link kept after the first. What ran behind it
+** counts for nothing, even if it is reported after the last of them. */
 static void ordered_and_overtaken(void **state) {
   bed *t = *state;
   sim_memory_hold(t->loop, true);

@@ -56,7 +56,8 @@ static void first_error_is_deterministic(void **state) {
   for (unsigned i = 0; i < MANY; i++) assert_int_equal(rt_error(&f.c[i]), -(int)(i + 1));
 }
 
-/* Defect 2: a child that had failed before build finished the group, and a late sibling drove the counter below zero. */
+/* Defect 2: a child that had failed before build finished the group, and a late sibling drove the counter below
+** zero. */
 static void failed_before_build_waits_for_all(void **state) {
   (void)state;
   family f;

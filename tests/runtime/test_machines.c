@@ -1,6 +1,6 @@
 /*
-** test_machines.c - the state-machine wrapper, the three-level example, and the re-entrancy check: that it finds the four classic
-** mistakes, passes their corrected forms, and passes the example.
+** test_machines.c - the state-machine wrapper, the three-level example, and the re-entrancy check: that it finds the
+** four classic mistakes, passes their corrected forms, and passes the example.
 */
 #define RT_CHECK
 #include "tests/sim/check.h"
@@ -275,7 +275,8 @@ static classic machine_memory;
 static int classic_kind;
 static bool classic_wrong;
 
-/* In the mistaken machines the byte is always there at once, as it is with a warm cache: they work until something has to wait. */
+/* In the mistaken machines the byte is always there at once, as it is with a warm cache: they work until something has
+** to wait. */
 static rt_result read_byte(classic *m, uint64_t offset) {
   if (m->wrong) {
     m->byte = "abc"[offset];

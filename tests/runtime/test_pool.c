@@ -470,10 +470,11 @@ static void release_drains(void **state) {
 }
 
 /*
-** A worker thread of the kernel that has carried out a write gives the request back to the thread that submitted it, after the completion
-** has been posted. Whoever waits in epoll_wait by then is interrupted (TRAPS 32). Looking at the completion queue without entering the
-** kernel is the quickest way to see a completion, and leaves the worker the least time: without care most waits are interrupted. Nothing waits for
-** the worker, which may lose its processor just then, so a few are allowed.
+** A worker thread of the kernel that has carried out a write gives the request back to the thread that submitted it,
+** after the completion has been posted. Whoever waits in epoll_wait by then is interrupted (TRAPS 32). Looking at the
+** completion queue without entering the kernel is the quickest way to see a completion, and leaves the worker the least
+** time: without care most waits are interrupted. Nothing waits for the worker, which may lose its processor just then,
+** so a few are allowed.
 */
 static void release_leaves_nothing_behind(void **state) {
   bed *t = of(state);

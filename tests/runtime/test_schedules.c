@@ -1,9 +1,10 @@
 /*
 ** test_schedules.c - every interleaving of the group, completion and waker protocols, up to a bound on preemptions.
 **
-** The files under test are compiled here with their atomic operations, mutexes and futexes turned into points where the scheduler may
-** switch between coroutines. A run is a sequence of choices; runs are enumerated depth first until there is no choice left. A run in
-** which nobody can go on is a lost wake-up. Sequential consistency is assumed: what weaker memory allows is the thread sanitizer's part.
+** The files under test are compiled here with their atomic operations, mutexes and futexes turned into points where the
+** scheduler may switch between coroutines. A run is a sequence of choices; runs are enumerated depth first until there
+** is no choice left. A run in which nobody can go on is a lost wake-up. Sequential consistency is assumed: what weaker
+** memory allows is the thread sanitizer's part.
 */
 #include "support.h"
 
@@ -212,6 +213,7 @@ static bool next_run(void) {
 #undef atomic_compare_exchange_strong
 #undef atomic_compare_exchange_weak_explicit
 #undef atomic_thread_fence
+#define SEQ_CST                                              memory_order_seq_cst
 #define atomic_load_explicit(p, mo)                          (point(), LOAD(p, mo))
 #define atomic_load(p)                                       (point(), LOAD(p, memory_order_seq_cst))
 #define atomic_store_explicit(p, v, mo)                      (point(), STORE(p, v, mo))
@@ -219,7 +221,7 @@ static bool next_run(void) {
 #define atomic_exchange(p, v)                                (point(), EXCHANGE(p, v, memory_order_seq_cst))
 #define atomic_fetch_sub_explicit(p, v, mo)                  (point(), SUB(p, v, mo))
 #define atomic_fetch_or(p, v)                                (point(), OR(p, v, memory_order_seq_cst))
-#define atomic_compare_exchange_strong(p, e, v)              (point(), CAS(p, e, v, memory_order_seq_cst, memory_order_seq_cst))
+#define atomic_compare_exchange_strong(p, e, v)              (point(), CAS(p, e, v, SEQ_CST, SEQ_CST))
 #define atomic_compare_exchange_weak_explicit(p, e, v, s, f) (point(), CAS(p, e, v, s, f))
 #define atomic_thread_fence(mo)                              point()
 

@@ -70,7 +70,8 @@ static void seed_reproduces_a_run(void **state) {
 }
 
 /*
-** A log: records with a checksum, one write and an fsync ordered behind it. What a commit has said is there stays there.
+** A log: records with a checksum, one write and an fsync ordered behind it. What a commit has said is there stays
+** there.
 */
 typedef struct record {
   uint32_t number, checksum;

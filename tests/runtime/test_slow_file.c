@@ -1,7 +1,7 @@
 /*
-** test_slow_file.c - reads that a FUSE server answers late: given up while the server has them, they are reported finished only when
-** their buffers belong to the program again. Through the page cache a worker thread of the ring waits for the answer; with O_DIRECT
-** nobody waits, and the kernel puts the answer straight into the buffer.
+** test_slow_file.c - reads that a FUSE server answers late: given up while the server has them, they are reported
+** finished only when their buffers belong to the program again. Through the page cache a worker thread of the ring
+** waits for the answer; with O_DIRECT nobody waits, and the kernel puts the answer straight into the buffer.
 */
 #include "support.h"
 
@@ -48,14 +48,14 @@ static int mount_server(void **state) {
   fflush(NULL);
   server = fork();
   if (server == 0) serve();
-  for (unsigned i = 0; i < 1000 && !mounted(); i++) {
+  while (!mounted()) {
     if (waitpid(server, NULL, WNOHANG) == server) {
       server = 0;
       return 0;
     }
     usleep(10000);
   }
-  return mounted() ? 0 : -1;
+  return 0;
 }
 
 static int unmount_server(void **state) {
@@ -129,14 +129,15 @@ static void read_and_give_up(const char *name, int flags, ending how) {
     rt_submit(loop, &ops[i]);
   }
   rt_flush(loop);
-  wait_for_count("begun", begun + READS);
+  /* Past its deadline a read may end before it has begun. */
+  if (how != DEADLINE) wait_for_count("begun", begun + READS);
   give_up(loop, ops, how);
   memset(mine, '-', SIZE);
   for (unsigned i = 0; i < READS; i++) {
     check_outcome(&ops[i], buffers[i], how);
     memcpy(buffers[i], mine, SIZE);
   }
-  wait_for_count("answered", answered + READS);
+  wait_for_count("answered", answered + count_of("begun") - begun);
   usleep(DELAY_MS * 1000);
   for (unsigned i = 0; i < READS; i++) assert_memory_equal(buffers[i], mine, SIZE);
   rt_stats_read(&after);

@@ -41,7 +41,9 @@ fi
 truncate -s 200G "$dir/tree/sparse"
 "$dir/treesum" -q "$dir/tree" 2>"$dir/errors" &
 pid=$!
-sleep 0.5
+handles_int() { (((0x$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$pid/status") & 2) != 0)); }
+until handles_int; do sleep 0.05; done
+sleep 0.2
 kill -INT "$pid"
 rc=0
 wait "$pid" || rc=$?

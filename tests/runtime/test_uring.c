@@ -1,6 +1,6 @@
 /*
-** test_uring.c - what only the real io_uring can show: faults of io_uring_enter, chains cut in two, cancellation of a read that never
-** comes, threads that exit.
+** test_uring.c - what only the real io_uring can show: faults of io_uring_enter, chains cut in two, cancellation of a
+** read that never comes, threads that exit.
 */
 #include "support.h"
 

@@ -1,8 +1,9 @@
 /*
 ** check.c - see check.h. One step function is checked at a time.
 **
-** A yield point is where a callee may yield. Whether it does depends on what is cached and how fast the device is, so that code which
-** changes something before it and is called again usually works; here every one of them yields, in its turn.
+** A yield point is where a callee may yield. Whether it does depends on what is cached and how fast the device is, so
+** that code which changes something before it and is called again usually works; here every one of them yields, in its
+** turn.
 */
 #include "check.h"
 

@@ -1,13 +1,15 @@
 /*
-** check.h - does a step function keep the contract? It is driven again and again, on a loop that defers and fails at will:
+** check.h - does a step function keep the contract? It is driven again and again, on a loop that defers and fails at
+** will:
 **
-**   called too early, in every wait:          nothing may change and nothing may be submitted
-**   a yield forced at each yield point, twice: the state at both must be the same (what changed before a yield changes once per call),
-**                                              and the outcome the usual one
-**   failing, cancelling, abandoning each I/O:  the next run on the same machine memory must work as usual
+**   called too early, in every wait: nothing may change and nothing may be submitted
+**   a yield forced at each yield point, twice: the state at both must be the same (what changed before a yield changes
+**     once per call), and the outcome the usual one
+**   failing, cancelling, abandoning each I/O: the next run on the same machine memory must work as usual
 **
-** To have yields forced, compile the step functions with RT_CHECK defined before "rt.h" is replaced by this header: it gives
-** RT_RETURN_IF_IO a yield point. Write `#define RT_CHECK` and `#include "tests/sim/check.h"` in place of `#include "rt.h"`.
+** To have yields forced, compile the step functions with RT_CHECK defined before "rt.h" is replaced by this header: it
+** gives RT_RETURN_IF_IO a yield point. Write `#define RT_CHECK` and `#include "tests/sim/check.h"` in place of
+** `#include "rt.h"`.
 */
 #ifndef SIM_CHECK_H
 #define SIM_CHECK_H

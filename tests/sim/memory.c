@@ -1,5 +1,6 @@
 /*
-** memory.c - see memory.h. A cancelled attempt that nobody has finished yet ends with ECANCELED; the world is not touched for it.
+** memory.c - see memory.h. A cancelled attempt that nobody has finished yet ends with ECANCELED; the world is not
+** touched for it.
 */
 #include "memory.h"
 

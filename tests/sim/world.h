@@ -1,7 +1,9 @@
 /*
-** world.h - an in-memory file system for backends under test: files by path, descriptors, and what of them a crash would leave.
+** world.h - an in-memory file system for backends under test: files by path, descriptors, and what of them a crash
+** would leave.
 **
-** Every write is kept in a log until an fsync of its file. A crash keeps, tears or drops each of the logged writes, as a seed decides.
+** Every write is kept in a log until an fsync of its file. A crash keeps, tears or drops each of the logged writes, as
+** a seed decides.
 */
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H

@@ -169,10 +169,7 @@ class Soak:
 
     def finished(self, number):
         worker = self.workers[number]
-        try:
-            output, error = worker.communicate(timeout=60)
-        except subprocess.TimeoutExpired:
-            raise AssertionError("process %d hangs" % number) from None
+        output, error = worker.communicate()
         lines = [line for line in output.splitlines() if line.startswith("{")]
         interop.require(worker.returncode == 0 and lines, "process %d ended with %s:\n%s" % (number, worker.returncode, error[-3000:]))
         for key, n in json.loads(lines[-1]).items():

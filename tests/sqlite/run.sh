@@ -2,12 +2,12 @@
 # run.sh - SQLite's own test suite and test programs on uring, compared with the default VFS.
 #
 #   run.sh              the campaign: each line of campaign.txt is a run, and they take hours
-#   run.sh OPTION...    the veryquick suite, the other programs (see below), and what veryquick leaves out of crashes and
-#                       I/O errors; with --permutation what that names, and no more
+#   run.sh OPTION...    the veryquick suite, the other programs (see below), and what veryquick leaves out of crashes
+#                       and I/O errors; with --permutation what that names, and no more
 #   run.sh --ci         a part of it, in a few minutes
 #   run.sh SCRIPT...    these scripts only, e.g. 'wal*.test' '!walslow.test'
-#   --sqlite WHICH      own: the source package of this machine's own suite (Debian 12: 3.40.1), newest: that of Debian's
-#                       unstable suite. Default: own
+#   --sqlite WHICH      own: the source package of this machine's own suite (Debian 12: 3.40.1), newest: that of
+#                       Debian's unstable suite. Default: own
 #   --permutation NAME  in the way of this permutation of SQLite's permutations.test (wal, mmap, journaltest, exclusive,
 #                       persistent_journal, ...), with the scripts that it names unless others are given. Default: veryquick
 #   --build LIST        with what SQLite leaves out unless it is asked for: setlk,batch,snapshot (see flags_of below)
@@ -213,9 +213,8 @@ logs=$work/logs-$variant
 run_scripts() {
   nice python3 "$here/suite.py" --source "$scratch/source" --fixture "$scratch/bin/testfixture" \
     --known "${known:-$here/known-differences.txt}" --out "$scratch/$1" --jobs "$jobs" --modes "$modes" \
-    --permutation "$permutation" --run "$sqlite,$version${options:+,${options//-/,}}" --timeout "$timeout" "${@:2}"
+    --permutation "$permutation" --run "$sqlite,$version${options:+,${options//-/,}}" "${@:2}"
 }
-[ -n "$ci" ] && timeout=300 || timeout=900
 failed=0
 rm -rf "$logs"
 mkdir -p "$logs"

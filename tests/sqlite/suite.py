@@ -65,8 +65,8 @@ def environment(mode):
     return dict(keep, HOME="/nonexistent", LC_ALL="C.UTF-8", URINGVFS_CHECK=mode)
 
 
-def unprivileged():
-    return dict(user="nobody", group="nogroup", extra_groups=[]) if os.geteuid() == 0 else {}
+WATCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "watch.py")
+AS_NOBODY = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"] if os.geteuid() == 0 else []
 
 
 def make_directory(path):
@@ -82,9 +82,9 @@ def tcl(options, mode, script):
     path = os.path.join(directory, "own.tcl")
     with open(path, "w") as f:
         f.write(script)
-    run = subprocess.run([options.fixture, path], cwd=directory, capture_output=True, text=True,
+    run = subprocess.run(AS_NOBODY + [options.fixture, path], cwd=directory, capture_output=True, text=True,
                          env=dict(environment(mode), TEST_DIR=os.path.join(options.source, "test"),
-                                  PERMUTATION=options.permutation), **unprivileged())
+                                  PERMUTATION=options.permutation))
     shutil.rmtree(directory)
     if run.returncode:
         sys.exit(f"suite.py: testfixture on {mode}:\n" + run.stdout + run.stderr)
@@ -162,8 +162,10 @@ def parse(output, code, seconds, prefix):
     failures = re.search(r"^!Failures on these tests:(.*)$", output, re.M)
     failed = {test.removeprefix(prefix) for test in failures.group(1).split()} if failures else set()
     broken = []
-    if code < 0:
-        broken.append("killed by " + signal.Signals(-code).name)
+    if code == 124:
+        broken.append(output.splitlines()[-1])
+    elif code > 128:
+        broken.append("killed by " + signal.Signals(code - 128).name)
     if not summary:
         broken.append("did not come to its end")
     if summary and code and not failed:
@@ -180,24 +182,18 @@ def run_script(options, mode, script, prefix):
     os.makedirs(os.path.dirname(log), exist_ok=True)
     start = time.monotonic()
     with open(log, "wb") as out:
-        # A group of its own: a script that hangs has started processes too.
         runner = os.path.join(options.source, "test", "permutations.test")
-        process = subprocess.Popen([options.fixture, runner, options.permutation, name], cwd=directory,
-                                   env=environment(mode), stdin=subprocess.DEVNULL, stdout=out,
-                                   stderr=subprocess.STDOUT, start_new_session=True, **unprivileged())
+        command = [sys.executable, "-S", WATCH] + AS_NOBODY + [options.fixture, runner, options.permutation, name]
+        # A group of its own, which stop() ends.
+        process = subprocess.Popen(command, cwd=directory, env=dict(environment(mode), TEST_STALL=str(options.stall)),
+                                   stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
         running.add(process)
-        try:
-            code = process.wait(options.timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            code = -signal.SIGKILL
+        code = process.wait()
         running.discard(process)
     shutil.rmtree(directory, ignore_errors=True)
     with open(log, errors="replace") as f:
         result = parse(f.read(), code, time.monotonic() - start, prefix)
-    if code == -signal.SIGKILL:
-        result.broken.append(f"stopped after {options.timeout} s")
     return result
 
 
@@ -291,7 +287,7 @@ def main():
     parser.add_argument("--known", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--timeout", type=int, default=900)
+    parser.add_argument("--stall", type=int, default=300, help="seconds without progress (tests/watch.py)")
     parser.add_argument("--modes", default="uring,ring", type=lambda s: s.split(","))
     parser.add_argument("--permutation", default="veryquick")
     parser.add_argument("--run", default="", type=lambda s: set(s.split(",")))

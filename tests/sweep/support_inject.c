@@ -160,7 +160,8 @@ static void *my_sqlite_realloc(void *p, int bytes) {
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && defined(__GLIBC__)
-/* Calls that come from this program's own code, which is the VFS and the runtime linked into it, and never libsqlite3's or libc's. */
+/* Calls that come from this program's own code, which is the VFS and the runtime linked into it, and never libsqlite3's
+** or libc's. */
 extern void *__libc_malloc(size_t bytes);
 extern char __executable_start, etext;
 __attribute__((visibility("default"))) void *malloc(size_t size) {
@@ -264,7 +265,10 @@ static int my_uring_enter(int fd, unsigned submit, unsigned wait_nr, unsigned fl
 
 /* ---- all of it ---- */
 
+extern bool uringvfs__trust_any_parent; /* vfs/internal.h: with calls replaced, rings would not be used */
+
 void inject_install(void) {
+  uringvfs__trust_any_parent = true;
   static rt__calls calls;
   sqlite3_mem_methods memory;
   sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real_memory);

@@ -1,9 +1,10 @@
 /*
 ** support_inject.h - the nth call of a kind fails.
 **
-** Kinds are: the system calls of os_unix.c by their names in its table (xSetSystemCall), fsync and fdatasync, malloc through
-** SQLite's allocator, malloc of the VFS and the runtime, setting up a ring, entering it, and what a ring is asked to do.
-** A failing request of a ring is not carried out; what is linked behind it is cancelled, as the kernel would.
+** Kinds are: the system calls of os_unix.c by their names in its table (xSetSystemCall), fsync and fdatasync, malloc
+** through SQLite's allocator, malloc of the VFS and the runtime, setting up a ring, entering it, and what a ring is
+** asked to do. A failing request of a ring is not carried out; what is linked behind it is cancelled, as the kernel
+** would.
 **
 ** For one process and one thread: each case runs in a process of its own.
 */

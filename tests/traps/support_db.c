@@ -164,8 +164,9 @@ bool ring_available(void) {
 void db_check(sqlite3 *db) { assert_string_equal(db_text(db, "PRAGMA integrity_check"), "ok"); }
 
 /*
-** close(2) of any descriptor of an inode drops the locks this process holds on it: the source of a copy is opened once and stays open until
-** the test has ended. A journal that was deleted and made anew is another inode, so those are opened each time: nobody locks them.
+** close(2) of any descriptor of an inode drops the locks this process holds on it: the source of a copy is opened once
+** and stays open until the test has ended. A journal that was deleted and made anew is another inode, so those are
+** opened each time: nobody locks them.
 */
 static int kept_fd = -1;
 static char kept_name[64];

@@ -1,6 +1,6 @@
 /*
-** support_db.h - what every test here needs: a directory of its own, databases in it, and a way to see what a killed process
-** would have left behind.
+** support_db.h - what every test here needs: a directory of its own, databases in it, and a way to see what a killed
+** process would have left behind.
 */
 #ifndef SUPPORT_DB_H
 #define SUPPORT_DB_H
@@ -22,7 +22,8 @@
 #define URING_AUTO "vfs=uring&uring_backend=auto"
 #define PLAIN      "vfs=" RECORDER_VFS
 
-/* Group set-up and tear-down: makes the directory, installs the recorder, registers uring over it; removes the directory. */
+/* Group set-up and tear-down: makes the directory, installs the recorder, registers uring over it; removes the
+** directory. */
 int support_setup(void **state);
 int support_teardown(void **state);
 /* Test set-up: forgets the log, empties the directory. */
@@ -52,9 +53,9 @@ void db_check(sqlite3 *db);
 bool ring_available(void);
 
 /*
-** Copies database, WAL and journal (not the wal-index) as they are now in the kernel, opens the copy with the unix VFS (which recovers
-** it), checks its integrity and returns the number that sql gives. So: what a process killed now would leave behind.
-** May be called inside a hook.
+** Copies database, WAL and journal (not the wal-index) as they are now in the kernel, opens the copy with the unix VFS
+** (which recovers it), checks its integrity and returns the number that sql gives. So: what a process killed now would
+** leave behind. May be called inside a hook.
 */
 sqlite3_int64 killed_now(const char *name, const char *sql);
 

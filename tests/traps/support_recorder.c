@@ -84,7 +84,8 @@ static void locks_of(const char *name, rec_role role, int *level, unsigned *shm)
 }
 
 /*
-** Writes the call down, runs the hook, and says whether it must fail: then *rc is what it returns. Gives back the index, for finish().
+** Writes the call down, runs the hook, and says whether it must fail: then *rc is what it returns. Gives back the
+** index, for finish().
 */
 static size_t begin(rec_kind kind, rec_role role, const char *name, sqlite3_int64 offset, sqlite3_int64 bytes, int arg,
                     const void *head, int *rc, bool *fail) {

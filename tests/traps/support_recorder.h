@@ -7,11 +7,11 @@
 **   SQLite -> uring -> recorder -> unix         (vfs=uring: what is tested)
 **   SQLite -> recorder -> unix                  (vfs=unix-recorder: what the default VFS does, to compare with)
 **
-** With uring_backend=sync every read, write and sync of the shim passes here. What takes a ring does not: the tests that look at
-** the ring use the statistics.
+** With uring_backend=sync every read, write and sync of the shim passes here. What takes a ring does not: the tests
+** that look at the ring use the statistics.
 **
-** Calls are logged in the order in which they start. Any thread may call; the log has a mutex. Hooks and injected failures act
-** before the call is passed on.
+** Calls are logged in the order in which they start. Any thread may call; the log has a mutex. Hooks and injected
+** failures act before the call is passed on.
 */
 #ifndef SUPPORT_RECORDER_H
 #define SUPPORT_RECORDER_H
@@ -80,7 +80,8 @@ size_t recorder_find(rec_kind kind, rec_role role, size_t from);
 /* Sum of bytes of such calls. */
 sqlite3_int64 recorder_bytes(rec_kind kind, rec_role role, size_t from);
 
-/* The nth call (1 is the next) of that kind and role, and `times` in all (0: for ever), returns rc without being passed on. */
+/* The nth call (1 is the next) of that kind and role, and `times` in all (0: for ever), returns rc without being passed
+** on. */
 void recorder_fail(rec_kind kind, rec_role role, int nth, int times, int rc);
 /* How often it has failed so far. */
 int recorder_failed(void);
@@ -99,15 +100,16 @@ void recorder_fake_sleep(bool on);
 void recorder_dump(void);
 
 /*
-** The shape of the log: one token per call, runs of writes to one file as one token, reads, accesses, sizes and harmless controls
-** left out. Two runs with the same shape did the same things in the same order, whatever the merging. malloc'ed.
+** The shape of the log: one token per call, runs of writes to one file as one token, reads, accesses, sizes and
+** harmless controls left out. Two runs with the same shape did the same things in the same order, whatever the merging.
+** malloc'ed.
 */
 char *recorder_shape(size_t from);
 
 /*
-** Who writes without holding the lock that allows it? Checks the whole log: database pages in rollback mode only under EXCLUSIVE (or, for
-** a database in exclusive mode or WAL, under the checkpoint lock), WAL only under the write lock. Returns the index of the first
-** offender, or -1. Only for databases that are not in exclusive locking mode.
+** Who writes without holding the lock that allows it? Checks the whole log: database pages in rollback mode only under
+** EXCLUSIVE (or, for a database in exclusive mode or WAL, under the checkpoint lock), WAL only under the write lock.
+** Returns the index of the first offender, or -1. Only for databases that are not in exclusive locking mode.
 */
 long recorder_check_locks(void);
 

@@ -1,7 +1,8 @@
 /*
-** Trap 1: the commit frame is not the last write of a commit. Spilled pages that are dirtied again make walRewriteChecksums rewrite
-** frame headers behind it, without powersafe-overwrite padding frames follow it, and at synchronous=NORMAL no xSync comes that
-** could return an error or flush. So whatever was written must be in the file before the wal-index is published.
+** Trap 1: the commit frame is not the last write of a commit. Spilled pages that are dirtied again make
+** walRewriteChecksums rewrite frame headers behind it, without powersafe-overwrite padding frames follow it, and at
+** synchronous=NORMAL no xSync comes that could return an error or flush. So whatever was written must be in the file
+** before the wal-index is published.
 */
 #include "support_db.h"
 
@@ -85,7 +86,8 @@ static void published_only_when_written(void **state) {
   }
 }
 
-/* Whichever write of the transaction fails: COMMIT says so and nothing of it is there, or it succeeds and all is there. */
+/* Whichever write of the transaction fails: COMMIT says so and nothing of it is there, or it succeeds and all is
+** there. */
 static void any_failing_write_is_reported(void **state) {
   static const char *const levels[] = {"OFF", "NORMAL", "FULL"};
   (void)state;
@@ -145,8 +147,8 @@ static void savepoint_lowers_the_end(void **state) {
 }
 
 /*
-** Without powersafe-overwrite the last frame is repeated up to a sector boundary, its writes split at it. With SQLite's random numbers
-** fixed the WAL of both VFSs must be the same, byte for byte.
+** Without powersafe-overwrite the last frame is repeated up to a sector boundary, its writes split at it. With SQLite's
+** random numbers fixed the WAL of both VFSs must be the same, byte for byte.
 */
 static char *wal_bytes(const char *way, int sector, size_t *size) {
   support_reset(NULL);

@@ -1,6 +1,7 @@
 /*
-** Trap 2: after a failed or rolled-back transaction nothing of it may reach the WAL any more: a complete commit frame that is flushed
-** when the lock is released would be recovered by the next process, as if the transaction had succeeded.
+** Trap 2: after a failed or rolled-back transaction nothing of it may reach the WAL any more: a complete commit frame
+** that is flushed when the lock is released would be recovered by the next process, as if the transaction had
+** succeeded.
 */
 #include "support_db.h"
 

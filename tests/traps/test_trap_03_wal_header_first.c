@@ -1,13 +1,14 @@
 /*
-** Trap 3: the WAL header is written and synced before any frame of that call (W:3674-3690). It may be neither deferred nor merged with
-** the frames behind it, when the WAL is made and each time it is restarted.
+** Trap 3: the WAL header is written and synced before any frame of that call (W:3674-3690). It may be neither deferred
+** nor merged with the frames behind it, when the WAL is made and each time it is restarted.
 */
 #include "support_db.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* Walks the log: each header (offset 0, 32 bytes, by itself) is followed by a sync before the next WAL write. Returns how many. */
+/* Walks the log: each header (offset 0, 32 bytes, by itself) is followed by a sync before the next WAL write. Returns
+** how many. */
 static int check_headers(bool synced) {
   int headers = 0;
   for (size_t i = 0; i < recorder_count(); i++) {
@@ -44,8 +45,8 @@ static void header_is_synced_first(void **state) {
   }
 }
 
-/* Killed between the header and its frames: the old content, and no error. The header that was not delivered yet would leave the old
-** header with the old salts and new frames behind it. */
+/* Killed between the header and its frames: the old content, and no error. The header that was not delivered yet would
+** leave the old header with the old salts and new frames behind it. */
 struct cut {
   int headers;
   int looked;

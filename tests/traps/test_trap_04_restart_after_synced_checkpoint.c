@@ -1,6 +1,7 @@
 /*
-** Trap 4: the WAL is restarted only when everything in it was copied, and the checkpoint that did so synced the WAL before copying and the
-** database after it (unless synchronous=OFF). The VFS may not let a restart overtake those syncs, nor the copied pages.
+** Trap 4: the WAL is restarted only when everything in it was copied, and the checkpoint that did so synced the WAL
+** before copying and the database after it (unless synchronous=OFF). The VFS may not let a restart overtake those
+** syncs, nor the copied pages.
 */
 #include "support_db.h"
 

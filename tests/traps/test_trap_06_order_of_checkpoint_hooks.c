@@ -1,7 +1,8 @@
 /*
-** Trap 6: the order of hooks around a checkpoint: xSync(wal), CKPT_START, copies, CKPT_DONE (its result is ignored), and only for a
-** complete one xTruncate and xSync(db). The VFS passes all of them on in that order; no copied page may come after CKPT_DONE, and a
-** failed one must be seen by the checkpoint itself. A host that sends no CKPT_START gets its writes through at once.
+** Trap 6: the order of hooks around a checkpoint: xSync(wal), CKPT_START, copies, CKPT_DONE (its result is ignored),
+** and only for a complete one xTruncate and xSync(db). The VFS passes all of them on in that order; no copied page may
+** come after CKPT_DONE, and a failed one must be seen by the checkpoint itself. A host that sends no CKPT_START gets
+** its writes through at once.
 */
 #include "support_db.h"
 
@@ -75,7 +76,8 @@ static void order_is_the_parents(void **state) {
   }
 }
 
-/* Each copied page, and the truncation and sync behind them, fails once: the checkpoint returns the error, complete or partial. */
+/* Each copied page, and the truncation and sync behind them, fails once: the checkpoint returns the error, complete or
+** partial. */
 static void a_failed_copy_is_the_checkpoints_error(void **state) {
   static const char *const ways[] = {PLAIN, URING_SYNC};
   static const struct {

@@ -1,7 +1,8 @@
 /*
-** Trap 9: what ends a rollback journal (zeroing, truncation, deletion) comes after the database's pages, also after FCNTL_SYNC, and must not
-** be held back: once SQLite believes the transaction committed, a killed process must leave it committed, at every level of synchronous.
-** And the other half: the journal is in the kernel before any page that it protects.
+** Trap 9: what ends a rollback journal (zeroing, truncation, deletion) comes after the database's pages, also after
+** FCNTL_SYNC, and must not be held back: once SQLite believes the transaction committed, a killed process must leave it
+** committed, at every level of synchronous. And the other half: the journal is in the kernel before any page that it
+** protects.
 */
 #include "support_db.h"
 
@@ -77,7 +78,8 @@ static void killed_at_any_change(void **state) {
         }
 }
 
-/* The same with spilling: pages reach the database in the middle of the transaction, the journal grows by several headers. */
+/* The same with spilling: pages reach the database in the middle of the transaction, the journal grows by several
+** headers. */
 static void watch_spill(const rec_call *c, void *arg) {
   int *looks = arg;
   if (c->kind == REC_WRITE && c->role == REC_DB && (*looks)++ % 11 == 0) assert_int_equal(killed_now("t.db", SUM), 30);

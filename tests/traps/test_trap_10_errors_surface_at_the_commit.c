@@ -1,7 +1,8 @@
 /*
-** Trap 10: a late write error of the database file is returned at FCNTL_SYNC, which precedes every rollback-mode commit, also at
-** synchronous=OFF. Where it does not come (the pager's error state, journal_mode=OFF) pending writes are dropped before the unlock, or they would
-** hit another process's hot-journal rollback. A latched error is cleared once it was reported: the rollback's own FCNTL_SYNC must not fail.
+** Trap 10: a late write error of the database file is returned at FCNTL_SYNC, which precedes every rollback-mode
+** commit, also at synchronous=OFF. Where it does not come (the pager's error state, journal_mode=OFF) pending writes
+** are dropped before the unlock, or they would hit another process's hot-journal rollback. A latched error is cleared
+** once it was reported: the rollback's own FCNTL_SYNC must not fail.
 */
 #include "support_db.h"
 
@@ -65,7 +66,8 @@ static void each_failing_write(void **state) {
               db_close(db);
               break;
             }
-            /* a sync that fails behind the commit point (the journal is zeroed or truncated) leaves the transaction committed */
+            /* a sync that fails behind the commit point (the journal is zeroed or truncated) leaves the transaction
+            ** committed */
             int sum = failed_behind_the_end() ? 60 : 30;
             assert_int_equal(rc, faults[f].rc);
             assert_int_equal(sqlite3_get_autocommit(db), 1);
@@ -81,8 +83,8 @@ static void each_failing_write(void **state) {
           }
 }
 
-/* All later writes fail as well: the rollback cannot be done, the pager is in its error state, and after the unlock nothing is written. The
-** journal stays hot; another connection rolls it back. */
+/* All later writes fail as well: the rollback cannot be done, the pager is in its error state, and after the unlock
+** nothing is written. The journal stays hot; another connection rolls it back. */
 static void error_state_writes_nothing_late(void **state) {
   (void)state;
   for (size_t w = 0; w < 2; w++)

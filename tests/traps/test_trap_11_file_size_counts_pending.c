@@ -1,6 +1,6 @@
 /*
-** Trap 11: xFileSize counts pending bytes, on WAL and journals too: playback and truncation use it. Seen through the bare methods, as SQLite
-** would use them, in the middle of a transaction.
+** Trap 11: xFileSize counts pending bytes, on WAL and journals too: playback and truncation use it. Seen through the
+** bare methods, as SQLite would use them, in the middle of a transaction.
 */
 #include "support_db.h"
 
@@ -50,7 +50,8 @@ static void wal_size(void **state) {
   }
 }
 
-/* The bare methods of every kind of file that can be written: sizes, short reads, holes, truncation, right after each write. */
+/* The bare methods of every kind of file that can be written: sizes, short reads, holes, truncation, right after each
+** write. */
 static void every_kind(void **state) {
   static const struct {
     int flags;

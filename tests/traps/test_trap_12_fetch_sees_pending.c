@@ -1,6 +1,6 @@
 /*
-** Trap 12: a page that is mapped (xFetch) must show what was written before: spilled overflow pages and the sorter's temporary files are
-** read that way. Pending writes that overlap are flushed first.
+** Trap 12: a page that is mapped (xFetch) must show what was written before: spilled overflow pages and the sorter's
+** temporary files are read that way. Pending writes that overlap are flushed first.
 */
 #include "support_db.h"
 

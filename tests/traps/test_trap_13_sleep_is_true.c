@@ -1,6 +1,7 @@
 /*
-** Traps 13, 14 and 15: sleeping. The busy handler sleeps in the main database's VFS and counts calls, not time; sqlite3_sleep() uses the
-** value returned; the wal-index retries sleep microseconds. So xSleep passes every request on, unshortened, and returns the true time.
+** Traps 13, 14 and 15: sleeping. The busy handler sleeps in the main database's VFS and counts calls, not time;
+** sqlite3_sleep() uses the value returned; the wal-index retries sleep microseconds. So xSleep passes every request on,
+** unshortened, and returns the true time.
 */
 #include "support_db.h"
 

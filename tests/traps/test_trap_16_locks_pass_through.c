@@ -1,7 +1,7 @@
 /*
-** Trap 16, and the lock side of 13 to 18: in this stage every lock is the parent's. The same statements make the same lock calls with the
-** same results through uring as through the default VFS: no busy handler for the checkpoint lock, a reader's recovery that takes the
-** write lock is no writer, an interrupted snapshot upgrade answers BUSY_SNAPSHOT.
+** Trap 16, and the lock side of 13 to 18: in this stage every lock is the parent's. The same statements make the same
+** lock calls with the same results through uring as through the default VFS: no busy handler for the checkpoint lock, a
+** reader's recovery that takes the write lock is no writer, an interrupted snapshot upgrade answers BUSY_SNAPSHOT.
 */
 #include "support_db.h"
 
@@ -137,7 +137,8 @@ static void no_busy_handler_for_the_checkpoint_lock(void **state) {
   }
 }
 
-/* A reader that recovers the wal-index takes the write lock and must be able to do so through uring: WAL left by a killed process. */
+/* A reader that recovers the wal-index takes the write lock and must be able to do so through uring: WAL left by a
+** killed process. */
 static void recovery_by_a_reader(void **state) {
   static const char *const ways[] = {PLAIN, URING_SYNC, URING_AUTO, URING_RING};
   (void)state;

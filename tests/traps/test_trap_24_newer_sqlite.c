@@ -1,6 +1,7 @@
 /*
-** Trap 24: newer versions of SQLite. SQLITE_IOCAP_SUBPAGE_READ (3.48) makes direct reads that are not page-sized; FCNTL_NULL_IO and file
-** controls that this header does not know reach the parent; device characteristics and sector size are the parent's.
+** Trap 24: newer versions of SQLite. SQLITE_IOCAP_SUBPAGE_READ (3.48) makes direct reads that are not page-sized;
+** FCNTL_NULL_IO and file controls that this header does not know reach the parent; device characteristics and sector
+** size are the parent's.
 */
 #include "support_db.h"
 
@@ -31,7 +32,8 @@ static void device_is_the_parents(void **state) {
   db_close(db);
 }
 
-/* Reads of any length at any place, of database and WAL, within a transaction that has spilled, against what a whole read gives. */
+/* Reads of any length at any place, of database and WAL, within a transaction that has spilled, against what a whole
+** read gives. */
 static void odd_reads(void **state) {
   static unsigned char whole[1 << 18], part[1 << 16];
   (void)state;

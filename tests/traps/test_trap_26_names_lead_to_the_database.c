@@ -1,7 +1,7 @@
 /*
-** Traps 25 and 26. 26: the names of WAL and journal lead to their database's file object (sqlite3_database_file_object) and to its URI
-** parameters, in the shim and in its parent: they are handed down as they came, not copied. 25: what xOpen cannot say in
-** sqlite3_errmsg() it says in sqlite3_log(); a PRAGMA says it in its message.
+** Traps 25 and 26. 26: the names of WAL and journal lead to their database's file object (sqlite3_database_file_object)
+** and to its URI parameters, in the shim and in its parent: they are handed down as they came, not copied. 25: what
+** xOpen cannot say in sqlite3_errmsg() it says in sqlite3_log(); a PRAGMA says it in its message.
 */
 #include "support_db.h"
 

@@ -1,7 +1,8 @@
 /*
-** Traps 28 and 29. 28: unix VFS syncs the directory at the first xSync of a newly made journal or WAL; an fsync through the ring does not:
-** a file's first xSync goes through the parent. 29: after that first one a file keeps one sync path, so that a write-back error is
-** neither consumed where nobody listens nor reported twice (errors are reported once per open file description).
+** Traps 28 and 29. 28: unix VFS syncs the directory at the first xSync of a newly made journal or WAL; an fsync through
+** the ring does not: a file's first xSync goes through the parent. 29: after that first one a file keeps one sync path,
+** so that a write-back error is neither consumed where nobody listens nor reported twice (errors are reported once per
+** open file description).
 */
 #include "support_db.h"
 
@@ -75,9 +76,9 @@ static void first_sync_is_the_parents(void **state) {
 }
 
 /*
-** Small and large commits in turn, checkpoints between. Asked for one backend, every later sync of a file takes the same way. `auto` may take
-** both: there the VFS itself sees to it that an error which one descriptor has reported is not reported by another
-** (tests/faults/test_faults_io, write_back_errors_once, with real write-back errors).
+** Small and large commits in turn, checkpoints between. Asked for one backend, every later sync of a file takes the
+** same way. `auto` may take both: there the VFS itself sees to it that an error which one descriptor has reported is
+** not reported by another (tests/faults/test_faults_io, write_back_errors_once, with real write-back errors).
 */
 static void one_path_afterwards(void **state) {
   (void)state;

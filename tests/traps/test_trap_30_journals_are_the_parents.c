@@ -1,6 +1,6 @@
 /*
-** Trap 30: a journal in DELETE mode lives for one transaction, and is never synced by a group. Journals, temporary and sort
-** files go through the parent alone.
+** Trap 30: a journal in DELETE mode lives for one transaction, and is never synced by a group. Journals, temporary and
+** sort files go through the parent alone.
 */
 #include "support_db.h"
 
@@ -28,7 +28,7 @@ static void no_ring_for_a_journal(void **state) {
     }
 }
 
-static void none_for_temporary_files(void **state) {
+static void temporary_files_are_the_parents(void **state) {
   (void)state;
   if (!ring_available()) skip();
   sqlite3 *db = db_open("t.db", URING_RING);
@@ -46,7 +46,7 @@ static void none_for_temporary_files(void **state) {
   db_close(db);
 }
 
-/* Opening and closing connections in a row: descriptors of closed databases are given back, and no file is held. */
+/* Opening and closing connections in a row: nothing of a closed database is left. */
 static void closed_is_closed(void **state) {
   (void)state;
   if (!ring_available()) skip();
@@ -64,7 +64,7 @@ static void closed_is_closed(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(no_ring_for_a_journal, support_reset),
-      cmocka_unit_test_setup(none_for_temporary_files, support_reset),
+      cmocka_unit_test_setup(temporary_files_are_the_parents, support_reset),
       cmocka_unit_test_setup(closed_is_closed, support_reset),
   };
   int rc = cmocka_run_group_tests(tests, support_setup, support_teardown);

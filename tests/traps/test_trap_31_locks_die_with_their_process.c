@@ -1,6 +1,6 @@
 /*
-** Trap 31: locks are POSIX locks of the parent VFS. A killed process loses them at once, even while a forked child of it that shares its
-** descriptors and rings lives on.
+** Trap 31: locks are POSIX locks of the parent VFS. A killed process loses them at once, even while a forked child of
+** it that shares its descriptors and rings lives on.
 */
 #include "support_db.h"
 

@@ -1,6 +1,6 @@
 /*
-** Trap 32: nothing is in flight when a VFS method returns. Requests left behind make the host's epoll_wait return EINTR, are cancelled when
-** the thread that submitted them ends, and keep writing into buffers that were given back.
+** Trap 32: nothing is in flight when a VFS method returns. Requests left behind make the host's epoll_wait return
+** EINTR, are cancelled when the thread that submitted them ends, and keep writing into buffers that were given back.
 */
 #include "support_db.h"
 

@@ -1,6 +1,7 @@
 /*
-** Trap 33: rings count towards RLIMIT_MEMLOCK, per user across processes. ENOMEM is normal life: with none allowed, `auto` works all the same
-** for an unprivileged user; `uring` either works or says in the log why not. The program runs itself anew as that user.
+** Trap 33: rings count towards RLIMIT_MEMLOCK, per user across processes. ENOMEM is normal life: with none allowed,
+** `auto` works all the same for an unprivileged user; `uring` either works or says in the log why not. The program runs
+** itself anew as that user.
 */
 #include "support_db.h"
 
