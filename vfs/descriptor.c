@@ -50,21 +50,20 @@ void uringvfs__descriptor_watch(sqlite3_vfs *parent) {
   const sqlite3_syscall_ptr to_open = parent->xGetSystemCall(parent, "open");
   const sqlite3_syscall_ptr to_fstat = parent->xGetSystemCall(parent, "fstat");
   if (to_open == NULL || to_fstat == NULL) return;
-  original_below = uringvfs__is_original_call("open", to_open) && uringvfs__is_original_call("fstat", to_fstat);
   open_below = (open_fn)to_open;
   fstat_below = (fstat_fn)to_fstat;
   (void)parent->xSetSystemCall(parent, "open", (sqlite3_syscall_ptr)watched_open);
   (void)parent->xSetSystemCall(parent, "fstat", (sqlite3_syscall_ptr)watched_fstat);
+  original_below = uringvfs__is_original_call("open", to_open) && uringvfs__is_original_call("fstat", to_fstat);
+  if (!original_below) return;
+  uringvfs__system_call_is_wrapped("open", (sqlite3_syscall_ptr)watched_open);
+  uringvfs__system_call_is_wrapped("fstat", (sqlite3_syscall_ptr)watched_fstat);
 }
 
-bool uringvfs__descriptor_watches(sqlite3_syscall_ptr call) {
-  return original_below && (call == (sqlite3_syscall_ptr)watched_open || call == (sqlite3_syscall_ptr)watched_fstat);
-}
-
-/* Somebody else's wrapper over ours may open other files, too. */
+/* Somebody else's wrapper, over ours or under, may open other files, too. */
 static bool is_watched(sqlite3_vfs *parent) {
-  return open_below != NULL && uringvfs__descriptor_watches(parent->xGetSystemCall(parent, "open")) &&
-         uringvfs__descriptor_watches(parent->xGetSystemCall(parent, "fstat"));
+  return original_below && parent->xGetSystemCall(parent, "open") == (sqlite3_syscall_ptr)watched_open &&
+         parent->xGetSystemCall(parent, "fstat") == (sqlite3_syscall_ptr)watched_fstat;
 }
 
 /* The descriptor of the file that was just opened, -1: not certain. */

@@ -3,6 +3,7 @@
 **
 ** register.c     the sqlite3_vfs: opening, and everything by name, which is the parent's
 ** trust.c        what may be assumed of the parent VFS
+** system_calls.c are the parent's system calls those that SQLite was built with?
 ** descriptor.c   the number of the descriptor that the parent has opened
 ** file.c         the sqlite3_io_methods of every file: who answers which call
 ** locks.c        those for locks and shared memory
@@ -70,8 +71,12 @@ bool uringvfs__trusts(const sqlite3_vfs *parent);
 /* Set by tests before uringvfs_register(): the parent is a recorder or a simulated disk that keeps bytes as they
 ** are. */
 extern bool uringvfs__trust_any_parent;
+/* ---- system_calls.c ---- */
+
 /* Is this what SQLite was built with for the system call of that name? */
 bool uringvfs__is_original_call(const char *name, sqlite3_syscall_ptr call);
+/* This wrapper of ours stands over an original one, and counts as such. */
+void uringvfs__system_call_is_wrapped(const char *name, sqlite3_syscall_ptr wrapper);
 /* Does the trusted parent use none but its original system calls? Asked before each batch, less than a microsecond. */
 bool uringvfs__system_calls_are_original(void);
 
@@ -86,8 +91,6 @@ typedef struct uringvfs_descriptor {
 
 /* Puts wrappers over the parent's `open` and `fstat`. Once, when the VFS is registered. */
 void uringvfs__descriptor_watch(sqlite3_vfs *parent);
-/* Is this one of the wrappers, over a function that SQLite was built with? */
-bool uringvfs__descriptor_watches(sqlite3_syscall_ptr call);
 /* The parent's xOpen. */
 int uringvfs__descriptor_open(const char *name, sqlite3_file *file, int flags, int *out_flags, uringvfs_descriptor *d);
 

@@ -7,6 +7,7 @@ to answer().
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,7 @@ def enter(mounts=True):
         return inside
     if mounts:
         check_mounts()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the directory goes
     with tempfile.TemporaryDirectory(prefix="uringvfs-lost.") as directory:
         environment = dict(os.environ, LOST_DIRECTORY=os.path.realpath(directory))
         command = (["unshare", "-m"] if mounts else []) + [sys.executable, "-B"] + sys.argv

@@ -25,9 +25,9 @@ if "UMOUNT_ROUNDS" in os.environ:
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def mount(device, path):
-    if libc.mount(device.encode(), path.encode(), b"ext4", 0, None) != 0:
-        raise SystemExit("mount %s: %s" % (device, os.strerror(ctypes.get_errno())))
+def mount(where):
+    """The loop device goes with the mount, and that with the namespace, whatever becomes of this process."""
+    mounted.sh("mount -o loop {0}/image {0}/disk".format(where))
 
 
 def umount(path):
@@ -59,7 +59,7 @@ def work(path, parameters, number):
     db.close()
 
 
-def rounds(where, device, parameters):
+def rounds(where, parameters):
     mounted.load()
     stop, disk = threading.Event(), where + "/disk"
     os.makedirs(where + "/others", exist_ok=True)
@@ -70,7 +70,7 @@ def rounds(where, device, parameters):
         thread.start()
     busy = 0
     for number in range(ROUNDS[parameters]):
-        mount(device, disk)
+        mount(where)
         work(disk + "/x.db", parameters, number)
         if umount(disk):
             busy += 1
@@ -102,13 +102,13 @@ def open_and_end(where, parameters, how):
     signal.pause()
 
 
-def ends(where, device):
+def ends(where):
     disk, count = where + "/disk", int(os.environ.get("UMOUNT_ROUNDS", "25"))
     for parameters in mounted.flavours():
         for how in ("exit", "_exit", "exec", "kill -9", "kill -9 at work"):
             times = []
             for _ in range(count):
-                mount(device, disk)
+                mount(where)
                 mounted.sh("rm -f %s/x.db*" % disk)  # each leaves its WAL behind
                 child = subprocess.Popen([sys.executable, "-B", sys.argv[0], "end", parameters, how],
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -136,14 +136,10 @@ def ends(where, device):
 def main(where, ask_ends):
     os.mkdir(where + "/disk")
     mounted.sh("truncate -s 32M {0}/image && mkfs.ext4 -q -F {0}/image".format(where))
-    device = subprocess.check_output(["losetup", "-f", "--show", where + "/image"], text=True).strip()
-    try:
-        if ask_ends:
-            ends(where, device)
-            return 0
-        busy = {parameters: mounted.case("rounds", device, parameters) for parameters in mounted.flavours()}
-    finally:
-        mounted.sh("losetup -d " + device)
+    if ask_ends:
+        ends(where)
+        return 0
+    busy = {parameters: mounted.case("rounds", parameters) for parameters in mounted.flavours()}
     for parameters, count in busy.items():
         print("%-33s busy %d of %d" % (parameters, count, ROUNDS[parameters]))
     if busy.pop(mounted.DEFAULT) > 0:

@@ -66,17 +66,17 @@ enum { METHODS = sizeof methods / sizeof methods[0] };
 /* Each on a new database, in rollback mode, with two rows in it. */
 static const char *const work[] = {
     "SELECT count(*), sum(length(v)) FROM t",
-    "PRAGMA journal_mode=truncate; INSERT INTO t(v) VALUES(zeroblob(50000)), ('a'); BEGIN; INSERT INTO t(v) "
-    "VALUES('b'); ROLLBACK;"
-    "SELECT count(*) FROM t; VACUUM; PRAGMA integrity_check",
+    ("PRAGMA journal_mode=truncate; INSERT INTO t(v) VALUES(zeroblob(50000)), ('a'); BEGIN; INSERT INTO t(v) "
+     "VALUES('b'); ROLLBACK;"
+     "SELECT count(*) FROM t; VACUUM; PRAGMA integrity_check"),
     "PRAGMA journal_mode=delete; INSERT INTO t(v) VALUES('a'); SELECT count(*) FROM t",
-    "PRAGMA journal_mode=wal; INSERT INTO t(v) VALUES('c'); SELECT count(*), sum(length(v)) FROM t; PRAGMA "
-    "wal_checkpoint;"
-    "BEGIN; INSERT INTO t(v) VALUES(zeroblob(100000)); ROLLBACK; INSERT INTO t(v) VALUES(zeroblob(200000)); SELECT "
-    "count(*) FROM t;"
-    "PRAGMA journal_mode=delete; SELECT count(*), sum(length(v)) FROM t",
-    "PRAGMA locking_mode=exclusive; PRAGMA journal_mode=wal; INSERT INTO t(v) VALUES('d'); SELECT count(*) FROM t;"
-    "PRAGMA journal_mode=persist; INSERT INTO t(v) VALUES('e'); SELECT count(*), sum(length(v)) FROM t",
+    ("PRAGMA journal_mode=wal; INSERT INTO t(v) VALUES('c'); SELECT count(*), sum(length(v)) FROM t; PRAGMA "
+     "wal_checkpoint;"
+     "BEGIN; INSERT INTO t(v) VALUES(zeroblob(100000)); ROLLBACK; INSERT INTO t(v) VALUES(zeroblob(200000)); SELECT "
+     "count(*) FROM t;"
+     "PRAGMA journal_mode=delete; SELECT count(*), sum(length(v)) FROM t"),
+    ("PRAGMA locking_mode=exclusive; PRAGMA journal_mode=wal; INSERT INTO t(v) VALUES('d'); SELECT count(*) FROM t;"
+     "PRAGMA journal_mode=persist; INSERT INTO t(v) VALUES('e'); SELECT count(*), sum(length(v)) FROM t"),
     "PRAGMA mmap_size=1000000; SELECT count(*), sum(length(v)) FROM t; PRAGMA mmap_size=0; SELECT count(*) FROM t",
     "SELECT typeof(random()), abs(julianday('now')-2460000.0)<100000, datetime('now')>'2000'",
     "SELECT load_extension('/nowhere/nothing.so'); SELECT load_extension('libm.so.6')",
