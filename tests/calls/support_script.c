@@ -74,10 +74,10 @@ const script scripts[] = {
     {"vacuum", START "WAL\n" TABLE ROWS(1, 200, A) "DELETE FROM t WHERE a%2\nVACUUM\n" LOOK "PRAGMA integrity_check\n"},
     {"vacuum into, backup", START "DELETE\n" TABLE ROWS(1, 200, A) "VACUUM INTO 'into.db'\nbackup\n" LOOK},
     {"attached", START "DELETE\n" TABLE ROWS(
-                     1, 50, A) "ATTACH 'other.db' AS o\nCREATE TABLE o.u(x)\nBEGIN\n"
+                     1, 50, A) "ATTACH 'file:other.db?uring_backend=sync' AS o\nCREATE TABLE o.u(x)\nBEGIN\n"
                                "INSERT INTO o.u SELECT b FROM t\nDELETE FROM t WHERE a>20\nCOMMIT\nDETACH o\n" LOOK},
     {"attached, in WAL mode",
-     START "WAL\n" TABLE ROWS(1, 50, A) "ATTACH 'other.db' AS o\nPRAGMA o.journal_mode=WAL\n"
+     START "WAL\n" TABLE ROWS(1, 50, A) "ATTACH 'file:other.db?uring_backend=sync' AS o\nPRAGMA o.journal_mode=WAL\n"
                                         "CREATE TABLE o.u(x)\nBEGIN\nINSERT INTO o.u SELECT b FROM t\nDELETE FROM t "
                                         "WHERE a>20\nCOMMIT\nDETACH o\n" LOOK},
     {"temporary files",
@@ -131,7 +131,7 @@ static void say_one_row(sqlite3 *db) {
 
 static void run_line(const char *line, sqlite3 **db, const char *vfs, const char *database) {
   if (*db == NULL) {
-    int rc = sqlite3_open_v2(database, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs);
+    int rc = sqlite3_open_v2(database, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, vfs);
     fprintf(said_to, "-- open %d\n", rc);
     if (rc == SQLITE_OK) sqlite3_extended_result_codes(*db, 1);
   }

@@ -19,7 +19,7 @@ typedef struct script {
 extern const script scripts[];
 extern const unsigned script_count;
 
-/* Runs it on this database. What came of each statement is written to `to`. */
+/* Runs it on this database, a name or a URI. What came of each statement is written to `to`. */
 void script_run(const script *s, const char *vfs, const char *database, FILE *to);
 
 /* A directory to work in, below TMPDIR; removed by remove_tree(). */

@@ -122,7 +122,8 @@ static int shim_read(sqlite3_file *f, void *data, int n, sqlite3_int64 offset) {
 
 static int shim_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 offset) {
   const bool fail = ((shim_file *)f)->kind != 0 && ++writes == setup.fail_nth_write;
-  int rc = fail ? setup.fail_rc : stored_write(f, data, n, offset);
+  const bool full = ((shim_file *)f)->kind == SQLITE_OPEN_WAL && setup.wal_bytes != 0 && offset + n > setup.wal_bytes;
+  int rc = fail ? setup.fail_rc : full ? SQLITE_FULL : stored_write(f, data, n, offset);
   NOTE("%s xWrite %d at %lld %08x = %d\n", NAME(f), n, LL(offset), hash(data, n), rc);
   return rc;
 }

@@ -30,6 +30,7 @@ typedef struct shim_setup {
   int file_version;    /* of sqlite3_io_methods, 0: 3, or 2 where a mapping would show other bytes */
   int fail_nth_write;  /* xWrite of a database, its WAL or journal; 0: none                   */
   int fail_rc;
+  sqlite3_int64 wal_bytes; /* more than these do not fit on the device: SQLITE_FULL. 0: all does */
   bool has_null_io; /* SQLITE_FCNTL_NULL_IO, which came with SQLite 3.48: all I/O of the file fails from then on */
 } shim_setup;
 

@@ -214,9 +214,9 @@ static void reaches_parent(sqlite3_file *f, const char *name, const control *c, 
     char *text;
     char *pragma[4];
   } given, copy;
+  char pragma_name[] = "some_pragma";
   memset(&given, 0x11, sizeof given);
-  if (c->argument == PRAGMA)
-    memcpy(given.pragma, (char *[4]){NULL, (char[]){"some_pragma"}, NULL, NULL}, sizeof given.pragma);
+  if (c->argument == PRAGMA) memcpy(given.pragma, (char *[4]){NULL, pragma_name, NULL, NULL}, sizeof given.pragma);
   if (c->argument == TEXT_OUT) given.text = NULL;
   copy = given;
   heard = (typeof(heard)){.answer = answer};
