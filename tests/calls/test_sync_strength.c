@@ -7,7 +7,6 @@
 ** a recording parent, a trace of the runtime's operations, and fdatasync itself, which this program puts its own in the
 ** place of.
 */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +20,6 @@
 #include "rt.h"
 #include "uringvfs.h"
 
-#include "runtime/backend.h"
 #include "support_script.h"
 
 extern bool uringvfs__trust_any_parent; /* vfs/internal.h */
@@ -185,25 +183,11 @@ typedef struct recording {
   bool through_uring;
 } recording;
 
-/* A sync on a ring would pass no parent. */
-static int no_ring(unsigned entries, struct io_uring *ring, struct io_uring_params *params) {
-  (void)entries, (void)ring, (void)params;
-  return -EPERM;
-}
-
-static void forbid_rings(void) {
-  static rt__calls calls;
-  calls = *rt__calls_now;
-  calls.uring_setup = no_ring;
-  rt__calls_now = &calls;
-}
-
 static void body_recording(void *arg) {
   const recording *r = arg;
   const shim_setup setup = {.name = "unix-recording"};
   FILE *record = fopen("../record", "w");
   uringvfs__trust_any_parent = true;
-  forbid_rings();
   if (record == NULL || shim_register(&setup, true) != SQLITE_OK) exit(WRONG);
   if (r->through_uring && uringvfs_register(0) != SQLITE_OK) exit(WRONG);
   shim_record(record);
