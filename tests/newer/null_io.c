@@ -19,7 +19,9 @@
 int uringvfs_register(int make_default);
 
 enum { NULL_IO = 43, VICTIM_BYTES = 1 << 20 };
+#ifdef SQLITE_FCNTL_NULL_IO
 _Static_assert(SQLITE_FCNTL_NULL_IO == NULL_IO, "");
+#endif
 
 static void must(sqlite3 *db, const char *sql) {
   if (sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK) return;
