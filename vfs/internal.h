@@ -411,6 +411,7 @@ extern rt_pool *uringvfs__pool;
 int64_t uringvfs__inline_operation(rt_op *op);
 int uringvfs__read(uringvfs_file *f, void *data, int amount, sqlite3_int64 offset);
 int uringvfs__write(uringvfs_file *f, const void *data, int amount, sqlite3_int64 offset);
+enum { URINGVFS_SYNC_STRENGTH = 0x0f }; /* of the flags of xSync: SQLITE_SYNC_NORMAL or SQLITE_SYNC_FULL */
 int uringvfs__sync(uringvfs_file *f, int flags);
 /* One group: the write and, if *sync says so and the group takes a ring, an fdatasync ordered behind it. Returns the
 ** write's code; *sync says then whether the sync was made, and *sync_rc is its code (untouched otherwise). */

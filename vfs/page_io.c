@@ -145,8 +145,12 @@ int uringvfs__sync(uringvfs_file *f, int flags) {
   lone_machine m;
   rt_prep_fdatasync(&m.io.op, &f->io);
   m.io.op.flags = (uint32_t)flags;
-  /* os_unix.c syncs the directory of a new WAL at the first xSync; an fdatasync through the ring would not. */
-  int error = lone_run(f, &m, f->first_sync_done ? backend_of(f, true) : RT_BACKEND_SYNC);
+  /*
+  ** os_unix.c syncs the directory of a new WAL at the first xSync; an fdatasync through the ring would not. And what it
+  ** makes of SQLITE_SYNC_FULL is its own affair.
+  */
+  const bool parents = !f->first_sync_done || (flags & URINGVFS_SYNC_STRENGTH) != SQLITE_SYNC_NORMAL;
+  int error = lone_run(f, &m, parents ? RT_BACKEND_SYNC : backend_of(f, true));
   if (error == 0) f->first_sync_done = true;
   return page_op_code(f, &m.io, error);
 }

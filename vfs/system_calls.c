@@ -27,7 +27,7 @@ typedef struct system_call {
 static const system_call system_calls[] = {
     {"open", {NULL, NULL}, true},
     {"close", {CALL(close), NULL}, false},
-    {"fstat", {CALL(fstat), NULL}, true}, /* before glibc 2.33 every object had its own */
+    {"fstat", {CALL(fstat), CALL(fstat64)}, true}, /* before glibc 2.33 every object had its own */
     {"read", {CALL(read), NULL}, false},
     {"pread", {CALL(pread), NULL}, false},
     {"pread64", {CALL(pread64), NULL}, false},

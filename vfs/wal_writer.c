@@ -37,8 +37,6 @@
 
 #include <string.h>
 
-enum { SYNC_STRENGTH = 0x0f }; /* of the flags of xSync: SQLITE_SYNC_NORMAL or SQLITE_SYNC_FULL */
-
 /* ---- pending bytes ---- */
 
 static uint64_t pending_end(const uringvfs_wal_writer *w) { return w->start + w->length; }
@@ -244,7 +242,7 @@ int uringvfs__wal_sync(uringvfs_file *wal, int flags) {
   uringvfs_wal_writer *w = &wal->writer;
   int rc = flush(wal, false);
   if (rc != SQLITE_OK) return rc;
-  const bool normal = (flags & SYNC_STRENGTH) == SQLITE_SYNC_NORMAL;
+  const bool normal = (flags & URINGVFS_SYNC_STRENGTH) == SQLITE_SYNC_NORMAL;
   if (w->state == URINGVFS_WAL_THROUGH) w->sync_asked = normal;
   if (w->sync_rc != SQLITE_OK) {
     /* Found by an earlier group's fdatasync; the kernel will not report it a second time. */

@@ -1,9 +1,9 @@
 /*
 ** test_full_device.c - a device that is full fails the transaction that does not fit, and no other.
 **
-** In exclusive locking mode nothing tells the VFS that a transaction was rolled back, so frames of it may still be pending when the next
-** one commits. That one must not fail because they do not fit. The WAL may grow to so many bytes and no further; the parent is a shim that says
-** SQLITE_FULL there.
+** In exclusive locking mode nothing tells the VFS that a transaction was rolled back, so frames of it may still be
+** pending when the next one commits. That one must not fail because they do not fit. The WAL may grow to so many bytes
+** and no further; the parent is a shim that says SQLITE_FULL there.
 */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 #include "rt.h"
 #include "uringvfs.h"
+
 #include "support_script.h"
 
 extern bool uringvfs__trust_any_parent; /* vfs/internal.h */
