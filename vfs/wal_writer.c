@@ -29,7 +29,7 @@
 **    file then.
 **
 ** Where locks are not visible (exclusive locking mode, heap wal-index), pending frames of a transaction that was rolled
-** back may stay pending into the next one; by the first invariant that changes nothing.
+** back may stay pending into the next one; they end where that one's first frame begins.
 **
 ** One connection at a time, as SQLite serializes its files.
 */
@@ -94,6 +94,20 @@ void uringvfs__wal_tenure_ends(uringvfs_file *wal) {
   w->length = w->frames = 0;
   if (w->buffer != NULL) uringvfs__block_put(w->buffer);
   w->buffer = NULL;
+}
+
+/*
+** In ALONE nothing tells that a transaction was rolled back. But SQLite appends frames: a whole one in the place of a
+** pending one says that what is pending behind it was undone, and so does the WAL's header, which is written anew when
+** there is no frame. Written with the next commit, those bytes could fail it. (Pages that were dirtied again come without
+** a header, and walRewriteChecksums comes behind the commit frame.)
+*/
+static void forget_undone(uringvfs_file *wal, uint64_t end) {
+  uringvfs_wal_writer *w = &wal->writer;
+  if (wal->database == NULL || wal->database->tenure.state != URINGVFS_TENURE_ALONE) return;
+  if (w->length == 0 || end >= pending_end(w)) return;
+  w->length = end > w->start ? (uint32_t)(end - w->start) : 0;
+  w->frames = w->page_size != 0 ? w->length / (URINGVFS_WAL_FRAME_HEADER_BYTES + w->page_size) : 0;
 }
 
 /* Puts the bytes where they belong: into the buffer or, if they do not fit in with it, into the file. */
@@ -191,14 +205,17 @@ int uringvfs__wal_write(uringvfs_file *wal, const void *data, int amount, sqlite
   const uint64_t at = (uint64_t)offset;
   w->synced_by_group = false;
   if (wal->database != NULL) uringvfs__readahead_written(wal->database, true, offset, amount);
+  if (w->state == URINGVFS_WAL_BUFFERING && at == 0 && bytes == URINGVFS_WAL_HEADER_BYTES) forget_undone(wal, 0);
   /* Without a link to the database file nobody tells when a transaction ends. */
   if (w->state == URINGVFS_WAL_THROUGH || wal->database == NULL || !uringvfs__may_hold_back(wal->database) ||
       at < URINGVFS_WAL_HEADER_BYTES)
     return write_through(wal, data, bytes, at);
+  const bool ends_frame = w->header_at != 0;
   const wal_piece piece = piece_of(w, data, bytes, at);
   if (piece == PIECE_FOREIGN) return write_foreign(wal, data, bytes, at);
   int rc = place(wal, data, bytes, at);
   if (rc != SQLITE_OK) return rc;
+  if (piece == PIECE_PAGE && ends_frame) forget_undone(wal, at + bytes);
   if (w->state == URINGVFS_WAL_COMMIT) return flush_commit(wal);
   if (piece == PIECE_COMMIT_HEADER) w->state = URINGVFS_WAL_COMMIT;
   return SQLITE_OK;
