@@ -99,8 +99,8 @@ void uringvfs__wal_tenure_ends(uringvfs_file *wal) {
 /*
 ** In ALONE nothing tells that a transaction was rolled back. But SQLite appends frames: a whole one in the place of a
 ** pending one says that what is pending behind it was undone, and so does the WAL's header, which is written anew when
-** there is no frame. Written with the next commit, those bytes could fail it. (Pages that were dirtied again come without
-** a header, and walRewriteChecksums comes behind the commit frame.)
+** there is no frame. Written with the next commit, those bytes could fail it. (Pages that were dirtied again come
+** without a header, and walRewriteChecksums comes behind the commit frame.)
 */
 static void forget_undone(uringvfs_file *wal, uint64_t end) {
   uringvfs_wal_writer *w = &wal->writer;
