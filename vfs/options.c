@@ -61,9 +61,11 @@ static bool is_planned(const option *o, const char *value) {
 }
 
 static char *names_message(const char *name) {
-  return sqlite3_mprintf("uringvfs: there is no option %.64s; the options are uring_backend, uring_commit, uring_lock, "
-                         "uring_readahead, and PRAGMA uring_stats",
-                         name);
+  sqlite3_str *text = sqlite3_str_new(NULL);
+  sqlite3_str_appendf(text, "uringvfs: there is no option %.64s; the options are ", name);
+  for (int i = 0; i < OPTION_COUNT; i++) sqlite3_str_appendf(text, "%s, ", options_table[i].name);
+  sqlite3_str_appendall(text, "and PRAGMA uring_stats");
+  return sqlite3_str_finish(text);
 }
 
 /* Sets one option. On failure *message is sqlite3_malloc'd text (NULL if out of memory). */
