@@ -79,10 +79,17 @@ int rt__run_inline(rt_loop *loop, rt_op *op) {
   }
 }
 
-/* Another attempt is to be made, in its turn. What comes after op may have run already behind the attempt that was not
-** enough. */
-static void again(rt_loop *loop, rt_op *op) {
+static bool is_sync(const rt_op *op) { return op->c.kind == RT_FSYNC || op->c.kind == RT_FDATASYNC; }
+
+/* The attempt was not all that was asked for. Of what comes after op the kernel may have given up the attempt that was
+** linked behind it, or may have made it too early. */
+static void void_successor(rt_op *op) {
   if (op->then && op->then->phase == RT__PH_STARTED) op->then->marks |= RT__OP_STALE;
+}
+
+/* Another attempt is to be made, in its turn. */
+static void again(rt_loop *loop, rt_op *op) {
+  void_successor(op);
   if (op->after) {
     op->phase = RT__PH_HELD;
     rt__ops_push(&loop->held, op);
@@ -95,6 +102,7 @@ static void again(rt_loop *loop, rt_op *op) {
 /* The kernel gave the attempt up for reasons of its own: its thread has exited (ECANCELED, EFAULT), no memory. */
 static void redo(rt_loop *loop, rt_op *op) {
   rt__count(RT__REDONE, 1);
+  void_successor(op);
   if (is_stream(op) && ++op->tries < MAX_TRIES) { /* inline it could block for ever */
     again(loop, op);
     return;
@@ -112,9 +120,20 @@ static void learn_of_workers(rt_loop *loop, const rt_op *op, int64_t res, bool l
   const unsigned use = rt__worker_use((rt_kind)op->c.kind, op->file);
   if (use == 0) return;
   if (res >= 0) loop->worker_came |= (uint8_t)use;
+  if (is_sync(op)) return; /* its ECANCELED may be the file's: is_final */
   if (res != -ECANCELED || linked || !loop->backend->can(loop, (rt_kind)op->c.kind)) return;
   loop->worker_refused |= (uint8_t)(use | RT__WORKER_ALWAYS); /* those that always take one need not be tried */
   loop->no_worker |= loop->worker_refused;
+}
+
+/*
+** What a flush says is the file's: an error that was met while pages were written back, with the number that the file
+** system gave it, EINTR and ECANCELED among others. The kernel tells it once; asked again it would say that all is well.
+** io_uring itself ends a flush with ECANCELED only if it is linked behind what was not enough (then it is STALE), or if
+** there is no worker for it: that is believed only if another operation of this lease has found so.
+*/
+static bool is_final(const rt_loop *loop, const rt_op *op, int64_t res) {
+  return is_sync(op) && (res != -ECANCELED || loop->worker_refused == 0);
 }
 
 static void settle(rt_loop *loop, rt_op *op, int64_t res, bool linked) {
@@ -124,6 +143,10 @@ static void settle(rt_loop *loop, rt_op *op, int64_t res, bool linked) {
     return;
   }
   if (loop->leased) learn_of_workers(loop, op, res, linked);
+  if (res < 0 && is_final(loop, op, res)) {
+    rt__op_finish(loop, op, (int)res, false);
+    return;
+  }
   switch (res) {
   case -EAGAIN:
     if (is_stream(op)) break; /* the caller's descriptor is non-blocking */
@@ -136,16 +159,13 @@ static void settle(rt_loop *loop, rt_op *op, int64_t res, bool linked) {
       redo(loop, op);
     return;
   case -ENOMEM:
-    /* A flush may have met it while writing pages back. The kernel tells that once; asked again it would say that all
-    ** is well. */
-    if (op->c.kind == RT_FSYNC || op->c.kind == RT_FDATASYNC) break;
-    __attribute__((fallthrough));
   case -ECANCELED:
   case -EFAULT: redo(loop, op); return;
   default: break;
   }
   int error;
   if (advance(op, res, &error) == SETTLED) {
+    if (op->c.bytes < op->length) void_successor(op); /* a read at the end of the file ends the chain, too */
     rt__op_finish(loop, op, error, false);
   } else if (asked) {
     rt__op_finish(loop, op, asked, false);
@@ -168,6 +188,8 @@ void rt__attempt_done(rt_loop *loop, rt_op *op, int64_t res) {
     int asked = rt__cancel_error(op);
     if (asked)
       rt__op_finish(loop, op, asked, false);
+    else if (is_sync(op) && res < 0 && res != -ECANCELED)
+      rt__op_finish(loop, op, (int)res, false); /* too early or not, the kernel will not say it again */
     else
       again(loop, op);
   } else {

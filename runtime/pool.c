@@ -157,8 +157,10 @@ rt_refusal rt_pool_take_notice(rt_pool *pool, int *error) {
   return what;
 }
 
-/* May a ring be leased for work that depends on workers like this? */
-static bool ask_for_worker(rt_pool *pool, unsigned use) {
+/* May a ring be leased for work that depends on workers like this? A sync is no trial: it cannot be told why it ends with
+** ECANCELED. */
+static bool ask_for_worker(rt_pool *pool, unsigned use, rt_kind kind) {
+  if ((kind == RT_FSYNC || kind == RT_FDATASYNC) && pool->workers[ALWAYS].error != 0) return false;
   for (unsigned i = 0; i < USES; i++)
     if ((use & (1u << i)) && is_refused(&pool->workers[i])) return false;
   return true;
@@ -244,7 +246,7 @@ rt_loop *rt_pool_lease(rt_pool *pool, rt_backend_choice backend, const rt_file *
   if (!rt_route_ring(backend, f, work)) return rt_sync_loop();
   const unsigned use = rt__worker_use(work->kind, f);
   pthread_mutex_lock(&pool->mutex);
-  rt_loop *loop = ask_for_worker(pool, use) ? take_or_make(pool) : NULL;
+  rt_loop *loop = ask_for_worker(pool, use, work->kind) ? take_or_make(pool) : NULL;
   if (loop) {
     brief(pool, loop, use);
   }

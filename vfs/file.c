@@ -16,8 +16,6 @@ static uringvfs_role role_of(const uringvfs_file *f) { return f->plain ? URINGVF
 
 /* ---- closing ---- */
 
-/* Also if a database file's WAL is opened a second time, which SQLite never does: the first one holds nothing back any
-** more. */
 void uringvfs__unlink_wal(uringvfs_file *wal) {
   uringvfs_file *database = wal->database;
   if (database == NULL) return;
@@ -178,8 +176,8 @@ static int file_control(sqlite3_file *file, int op, void *arg) {
     /* Of SQLite's commits nothing is pending by now. A program may send this at any time; and a shim that encrypts
     ** the headers of frames may have made a commit frame look like another. */
     if (f->wal != NULL) rc = uringvfs__wal_flush(f->wal);
-    uringvfs__tenure_event(f, URINGVFS_EVENT_COMMITTED, 0);
     if (rc != SQLITE_OK) return rc;
+    uringvfs__tenure_event(f, URINGVFS_EVENT_COMMITTED, 0);
     break;
   case SQLITE_FCNTL_ROLLBACK_ATOMIC_WRITE:
     if (f->role == URINGVFS_DATABASE) uringvfs__readahead_drop(f); /* it may hold what is about to be undone */

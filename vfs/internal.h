@@ -134,8 +134,11 @@ void uringvfs__shared_unmapped(uringvfs_file *f);
 void uringvfs__shared_lock(void);
 void uringvfs__shared_unlock(void);
 uringvfs_file *uringvfs__connections(void);
-/* The database file object that a WAL belongs to whose name is given as to xOpen; NULL: it is not known. */
-uringvfs_file *uringvfs__database_of_wal(const char *name);
+/*
+** Makes this WAL, whose name is given as to xOpen, that of its database file object, and returns it. NULL: that is not
+** known, or it has one: a program has opened the file a second time, and its object goes its own way.
+*/
+uringvfs_file *uringvfs__database_claim(uringvfs_file *wal);
 
 /* ---- tenure.c ---- */
 

@@ -65,15 +65,17 @@ int uringvfs__shm_map(sqlite3_file *file, int region, int size, int extend, void
   uringvfs_file *f = file_of(file);
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_SHMMAP);
   if (rc != SQLITE_OK) return rc;
+  /* Who asks is in WAL mode, whatever the answer: SQLite reads without a wal-index where it may not write one. */
+  tell(f, URINGVFS_EVENT_WAL_INDEX, 1);
   rc = PARENT(f, xShmMap)(f->parent, region, size, extend, memory);
   /* One that may only be read comes with SQLITE_READONLY (os_unix.c, unixShmMap). */
   if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_READONLY) return rc;
   if (*memory == NULL || f->role != URINGVFS_DATABASE) return rc;
   void *plain = (void *)(uintptr_t)*memory;
   if (uringvfs__fork_is_inherited_memory(plain)) return uringvfs__fork_refuse(f, SQLITE_IOERR_SHMMAP);
-  if (!uringvfs__shared_note_region(f, region, size, plain)) return SQLITE_NOMEM;
-  tell(f, URINGVFS_EVENT_WAL_INDEX, 1);
-  return rc;
+  if (uringvfs__shared_note_region(f, region, size, plain)) return rc;
+  *memory = NULL;
+  return SQLITE_NOMEM;
 }
 
 void uringvfs__shm_barrier(sqlite3_file *file) {

@@ -69,13 +69,11 @@ static int prepare_database(uringvfs_file *f, int flags) {
 }
 
 /* Without a database file (another shim is above, or a program calls xOpen itself) every write goes through. */
-static void link_wal(uringvfs_file *f) {
+static void link_wal(uringvfs_file *f, int flags) {
   f->role = URINGVFS_WAL;
-  f->database = f->plain ? NULL : uringvfs__database_of_wal(f->name);
-  if (f->database == NULL) return;
-  if (f->database->wal != NULL) uringvfs__unlink_wal(f->database->wal);
-  f->database->wal = f;
-  uringvfs__tenure_event(f->database, URINGVFS_EVENT_WAL, 1);
+  if (f->plain || !(flags & SQLITE_OPEN_READWRITE)) return; /* SQLite never asks for less */
+  f->database = uringvfs__database_claim(f);
+  if (f->database != NULL) uringvfs__tenure_event(f->database, URINGVFS_EVENT_WAL, 1);
 }
 
 static int fail_open(uringvfs_file *f, int rc) {
@@ -110,7 +108,7 @@ static int uring_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *fil
     const bool immutable = (flags & SQLITE_OPEN_URI) && sqlite3_uri_boolean(name, "immutable", 0);
     uringvfs__tenure_event(f, URINGVFS_EVENT_IMMUTABLE, immutable);
   }
-  if ((flags & SQLITE_OPEN_WAL) && name != NULL) link_wal(f);
+  if ((flags & SQLITE_OPEN_WAL) && name != NULL) link_wal(f, flags);
   uringvfs__file_set_methods(f);
   return SQLITE_OK;
 }

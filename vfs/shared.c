@@ -186,10 +186,12 @@ static bool is_wal_of(const char *name, const uringvfs_file *database) {
 ** answer the same, but reads memory that is not there when a program calls xOpen with a name of its own, and returns
 ** the outermost of several shims.
 */
-uringvfs_file *uringvfs__database_of_wal(const char *name) {
+uringvfs_file *uringvfs__database_claim(uringvfs_file *wal) {
   pthread_mutex_lock(&mutex);
   uringvfs_file *f = list;
-  while (f != NULL && !is_wal_of(name, f)) f = f->next;
+  while (f != NULL && !is_wal_of(wal->name, f)) f = f->next;
+  if (f != NULL && f->wal != NULL) f = NULL;
+  if (f != NULL) f->wal = wal;
   pthread_mutex_unlock(&mutex);
   return f;
 }

@@ -29,7 +29,7 @@
 **    file then.
 **
 ** Where locks are not visible (exclusive locking mode, heap wal-index), pending frames of a transaction that was rolled
-** back may stay pending into the next one; they end where that one's first frame begins.
+** back may stay pending into the next one; by the first invariant that changes nothing.
 **
 ** One connection at a time, as SQLite serializes its files.
 */
@@ -53,7 +53,8 @@ uint64_t uringvfs__wal_pending_end(const uringvfs_file *wal) {
   return wal->writer.length > 0 ? pending_end(&wal->writer) : 0;
 }
 
-/* Writes the pending bytes. Whatever comes of it, they are pending no longer. */
+/* Writes the pending bytes. Whatever comes of it, they are pending no longer: for SQLite's own writes, whose failure makes
+** it roll back. */
 static int flush(uringvfs_file *wal, bool sync) {
   uringvfs_wal_writer *w = &wal->writer;
   const uint32_t length = w->length;
@@ -70,14 +71,27 @@ static int flush(uringvfs_file *wal, bool sync) {
   return rc;
 }
 
+/* The same for whoever wants to see them in the file. It may not be SQLite who is told of a failure, and then the
+** transaction goes on: they stay pending. */
+int uringvfs__wal_flush(uringvfs_file *wal) {
+  uringvfs_wal_writer *w = &wal->writer;
+  const uint32_t length = w->length, frames = w->frames;
+  int rc = flush(wal, false);
+  if (rc == SQLITE_OK) return rc;
+  w->length = length;
+  w->frames = frames;
+  return rc;
+}
+
 /*
 ** Has SQLite published pending frames as committed? Never, if it writes as wal.c does. But the header of a commit frame
 ** that somebody has encrypted may look like another's, once in four thousand million; so the wal-index has the last
 ** word.
 */
-static bool is_published(const uringvfs_file *wal) {
+static bool is_published(uringvfs_file *wal) {
   const uringvfs_wal_writer *w = &wal->writer;
   if (w->length == 0 || wal->database == NULL || !wal->database->tenure.wal_index) return false;
+  if (uringvfs__fork_check(wal, SQLITE_IOERR) != SQLITE_OK) return false;
   const uint64_t frames = uringvfs__wal_index_frames(wal->database);
   return w->start < URINGVFS_WAL_HEADER_BYTES + frames * (URINGVFS_WAL_FRAME_HEADER_BYTES + (uint64_t)w->page_size);
 }
@@ -94,20 +108,6 @@ void uringvfs__wal_tenure_ends(uringvfs_file *wal) {
   w->length = w->frames = 0;
   if (w->buffer != NULL) uringvfs__block_put(w->buffer);
   w->buffer = NULL;
-}
-
-/*
-** In ALONE nothing tells that a transaction was rolled back. But SQLite appends frames: a whole one in the place of a
-** pending one says that what is pending behind it was undone, and so does the WAL's header, which is written anew when
-** there is no frame. Written with the next commit, those bytes could fail it. (Pages that were dirtied again come
-** without a header, and walRewriteChecksums comes behind the commit frame.)
-*/
-static void forget_undone(uringvfs_file *wal, uint64_t end) {
-  uringvfs_wal_writer *w = &wal->writer;
-  if (wal->database == NULL || wal->database->tenure.state != URINGVFS_TENURE_ALONE) return;
-  if (w->length == 0 || end >= pending_end(w)) return;
-  w->length = end > w->start ? (uint32_t)(end - w->start) : 0;
-  w->frames = w->page_size != 0 ? w->length / (URINGVFS_WAL_FRAME_HEADER_BYTES + w->page_size) : 0;
 }
 
 /* Puts the bytes where they belong: into the buffer or, if they do not fit in with it, into the file. */
@@ -177,7 +177,11 @@ static wal_piece piece_of(uringvfs_wal_writer *w, const void *data, uint32_t amo
   return amount == URINGVFS_WAL_FRAME_HEADER_BYTES ? header_piece(w, data, at) : page_piece(w, amount, at);
 }
 
-/* The commit frame is complete. */
+/*
+** The commit frame is complete. What is pending behind it was undone, by a savepoint or by a transaction that was rolled
+** back in ALONE, and is written all the same: SQLite 3.40 may read frames that a savepoint has undone
+** (walRewriteChecksums, with an iReCksum of before).
+*/
 static int flush_commit(uringvfs_file *wal) {
   uringvfs_wal_writer *w = &wal->writer;
   w->state = URINGVFS_WAL_THROUGH;
@@ -205,17 +209,14 @@ int uringvfs__wal_write(uringvfs_file *wal, const void *data, int amount, sqlite
   const uint64_t at = (uint64_t)offset;
   w->synced_by_group = false;
   if (wal->database != NULL) uringvfs__readahead_written(wal->database, true, offset, amount);
-  if (w->state == URINGVFS_WAL_BUFFERING && at == 0 && bytes == URINGVFS_WAL_HEADER_BYTES) forget_undone(wal, 0);
   /* Without a link to the database file nobody tells when a transaction ends. */
   if (w->state == URINGVFS_WAL_THROUGH || wal->database == NULL || !uringvfs__may_hold_back(wal->database) ||
       at < URINGVFS_WAL_HEADER_BYTES)
     return write_through(wal, data, bytes, at);
-  const bool ends_frame = w->header_at != 0;
   const wal_piece piece = piece_of(w, data, bytes, at);
   if (piece == PIECE_FOREIGN) return write_foreign(wal, data, bytes, at);
   int rc = place(wal, data, bytes, at);
   if (rc != SQLITE_OK) return rc;
-  if (piece == PIECE_PAGE && ends_frame) forget_undone(wal, at + bytes);
   if (w->state == URINGVFS_WAL_COMMIT) return flush_commit(wal);
   if (piece == PIECE_COMMIT_HEADER) w->state = URINGVFS_WAL_COMMIT;
   return SQLITE_OK;
@@ -229,18 +230,16 @@ int uringvfs__wal_read(uringvfs_file *wal, void *data, int amount, sqlite3_int64
       memcpy(data, w->buffer + (at - w->start), bytes);
       return SQLITE_OK;
     }
-    int rc = flush(wal, false);
+    int rc = uringvfs__wal_flush(wal);
     if (rc != SQLITE_OK) return rc;
   }
   return wal->database != NULL ? uringvfs__readahead_read(wal->database, wal, data, amount, offset)
                                : uringvfs__read(wal, data, amount, offset);
 }
 
-int uringvfs__wal_flush(uringvfs_file *wal) { return flush(wal, false); }
-
 int uringvfs__wal_sync(uringvfs_file *wal, int flags) {
   uringvfs_wal_writer *w = &wal->writer;
-  int rc = flush(wal, false);
+  int rc = uringvfs__wal_flush(wal);
   if (rc != SQLITE_OK) return rc;
   const bool normal = (flags & URINGVFS_SYNC_STRENGTH) == SQLITE_SYNC_NORMAL;
   if (w->state == URINGVFS_WAL_THROUGH) w->sync_asked = normal;
@@ -262,6 +261,6 @@ int uringvfs__wal_truncate(uringvfs_file *wal, sqlite3_int64 size) {
     w->length = 0;
   else if (w->length > 0 && pending_end(w) > end)
     w->length = (uint32_t)(end - w->start);
-  int rc = flush(wal, false);
+  int rc = uringvfs__wal_flush(wal);
   return rc != SQLITE_OK ? rc : wal->parent->pMethods->xTruncate(wal->parent, size);
 }
