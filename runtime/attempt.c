@@ -128,9 +128,9 @@ static void learn_of_workers(rt_loop *loop, const rt_op *op, int64_t res, bool l
 
 /*
 ** What a flush says is the file's: an error that was met while pages were written back, with the number that the file
-** system gave it, EINTR and ECANCELED among others. The kernel tells it once; asked again it would say that all is well.
-** io_uring itself ends a flush with ECANCELED only if it is linked behind what was not enough (then it is STALE), or if
-** there is no worker for it: that is believed only if another operation of this lease has found so.
+** system gave it, EINTR and ECANCELED among others. The kernel tells it once; asked again it would say that all is
+** well. io_uring itself ends a flush with ECANCELED only if it is linked behind what was not enough (then it is STALE),
+** or if there is no worker for it: that is believed only if another operation of this lease has found so.
 */
 static bool is_final(const rt_loop *loop, const rt_op *op, int64_t res) {
   return is_sync(op) && (res != -ECANCELED || loop->worker_refused == 0);

@@ -53,8 +53,8 @@ uint64_t uringvfs__wal_pending_end(const uringvfs_file *wal) {
   return wal->writer.length > 0 ? pending_end(&wal->writer) : 0;
 }
 
-/* Writes the pending bytes. Whatever comes of it, they are pending no longer: for SQLite's own writes, whose failure makes
-** it roll back. */
+/* Writes the pending bytes. Whatever comes of it, they are pending no longer: for SQLite's own writes, whose failure
+** makes it roll back. */
 static int flush(uringvfs_file *wal, bool sync) {
   uringvfs_wal_writer *w = &wal->writer;
   const uint32_t length = w->length;
@@ -178,8 +178,8 @@ static wal_piece piece_of(uringvfs_wal_writer *w, const void *data, uint32_t amo
 }
 
 /*
-** The commit frame is complete. What is pending behind it was undone, by a savepoint or by a transaction that was rolled
-** back in ALONE, and is written all the same: SQLite 3.40 may read frames that a savepoint has undone
+** The commit frame is complete. What is pending behind it was undone, by a savepoint or by a transaction that was
+** rolled back in ALONE, and is written all the same: SQLite 3.40 may read frames that a savepoint has undone
 ** (walRewriteChecksums, with an iReCksum of before).
 */
 static int flush_commit(uringvfs_file *wal) {
