@@ -25,11 +25,11 @@ wal_full='--seed 12 --stride 24 --seeds 24'     # WAL, FULL
 rollback_full='--seed 13 --stride 24 --seeds 8' # DELETE, FULL
 
 # An fsync is skipped.
-plant wal-sync-skipped wal_writer.c 's/return w->synced_by_group \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' $wal_full
+plant wal-sync-skipped wal_writer.c 's/return w->synced_by_group && normal \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' $wal_full
 plant db-sync-skipped file.c 's/case URINGVFS_DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS_DATABASE: return SQLITE_OK;/' $wal
 plant group-sync-skipped wal_writer.c 's/w->start, &sync, &sync_rc\)/w->start, \&(bool){false}, \&sync_rc)/' $wal_full --backend uring
 plant sync-not-ordered page_io.c 's/^ *rt_order_after\(.*$//' $wal_full --backend uring
-plant directory-not-synced page_io.c 's/f->first_sync_done \? [^:]*: RT_BACKEND_SYNC/backend_of(f, true)/' $wal_full --backend uring
+plant directory-not-synced page_io.c 's/const bool parents = !f->first_sync_done \|\| /const bool parents = /' $wal_full --backend uring
 
 # A flush point is removed.
 plant commit-not-flushed wal_writer.c 's/return flush\(wal, w->expect_sync && wal->first_sync_done\);/return SQLITE_OK;/' $wal
@@ -37,7 +37,7 @@ plant flush-at-unlock wal_writer.c \
   's/return flush\(wal, w->expect_sync && wal->first_sync_done\);/return SQLITE_OK;/; s/^( *)w->state = URINGVFS_WAL_BUFFERING;/\1if (w->state == URINGVFS_WAL_THROUGH) (void)flush(wal, false);\n&/' $wal
 plant rewrites-collected wal_writer.c 's/if \(w->state == URINGVFS_WAL_THROUGH \|\| /if (/' $wal
 plant header-merged wal_writer.c \
-  's/ \|\| at < URINGVFS_WAL_HEADER_BYTES\)/)/; s/^( *)int rc = flush\(wal, false\);(.*)$/&/; /^int uringvfs__wal_sync/,/^}/s/^( *)int rc = flush\(wal, false\);/\1if (w->start == 0 \&\& w->length == URINGVFS_WAL_HEADER_BYTES) return SQLITE_OK;\n&/' $wal
+  's/^( *)at < URINGVFS_WAL_HEADER_BYTES\)/\1false)/; s/const wal_piece piece = /&at == 0 ? PIECE_PAGE : /; /^int uringvfs__wal_sync/,/^}/s/^( *)int rc = uringvfs__wal_flush\(wal\);/\1if (w->start == 0 \&\& w->length == URINGVFS_WAL_HEADER_BYTES) return SQLITE_OK;\n&/' $wal
 
 # What failed or was rolled back is written all the same.
 plant failure-flushed wal_writer.c \

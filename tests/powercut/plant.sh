@@ -34,8 +34,8 @@ wal_normal=(--seed 1 --stride 8 --seeds 12)
 truncate_full=(--seed 3 --stride 8 --seeds 8)
 
 # An fsync is skipped: at a commit, at a checkpoint, in a group on a ring, before pages of the database are overwritten.
-plant wal-sync-skipped wal_writer.c 's/return w->synced_by_group \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' "${wal_full[@]}" --vfs auto
-plant wal-sync-at-normal wal_writer.c 's/return w->synced_by_group \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' "${wal_normal[@]}" --vfs auto
+plant wal-sync-skipped wal_writer.c 's/return w->synced_by_group && normal \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' "${wal_full[@]}" --vfs auto
+plant wal-sync-at-normal wal_writer.c 's/return w->synced_by_group && normal \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' "${wal_normal[@]}" --vfs auto
 plant db-sync-skipped file.c 's/case URINGVFS_DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS_DATABASE: return SQLITE_OK;/' "${wal_full[@]}" --vfs auto
 plant group-sync-skipped wal_writer.c 's/w->start, &sync, &sync_rc\)/w->start, \&(bool){false}, \&sync_rc)/' "${wal_full[@]}" --vfs uring
 plant journal-not-synced file.c 's/default: return PARENT\(f, xSync\)\(f->parent, flags\);/default: return SQLITE_OK;/' "${truncate_full[@]}" --vfs auto
