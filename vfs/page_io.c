@@ -35,6 +35,13 @@ static rt_backend_choice backend_of(uringvfs_file *f, bool lone) {
   return backend;
 }
 
+/* The same for a group of writes. A small one goes inline, whatever else is asked for: then it is not. */
+static rt_backend_choice backend_of_writes(uringvfs_file *f, const rt_work *work) {
+  const uringvfs_file *database = f->role == URINGVFS_WAL ? f->database : f;
+  const bool ring = database != NULL && rt_route_ring(database->options.backend, &f->io, work);
+  return ring ? backend_of(f, false) : RT_BACKEND_SYNC;
+}
+
 static int parent_write(sqlite3_file *parent, const rt_op *op) {
   int rc = SQLITE_OK;
   for (uint64_t done = 0; rc == SQLITE_OK && done < op->length; done += URINGVFS_PARENT_MAX_BYTES) {
@@ -195,8 +202,8 @@ static void group_run(group_machine *m, rt_backend_choice backend, const rt_file
 
 int uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool *sync,
                           int *sync_rc) {
-  const rt_backend_choice backend = backend_of(f, false);
   const rt_work work = {.kind = RT_WRITE, .sync = *sync, .count = 1, .bytes = amount};
+  const rt_backend_choice backend = backend_of_writes(f, &work);
   /* Inline the sync would be a call of its own anyway: that can wait until SQLite asks for it. */
   *sync = *sync && rt_route_ring(backend, &f->io, &work);
   struct {
