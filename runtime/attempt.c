@@ -79,7 +79,7 @@ int rt__run_inline(rt_loop *loop, rt_op *op) {
   }
 }
 
-static bool is_sync(const rt_op *op) { return op->c.kind == RT_FSYNC || op->c.kind == RT_FDATASYNC; }
+static bool is_sync(const rt_op *op) { return rt__is_sync((rt_kind)op->c.kind); }
 
 /* The attempt was not all that was asked for. Of what comes after op the kernel may have given up the attempt that was
 ** linked behind it, or may have made it too early. */

@@ -185,6 +185,7 @@ rt__span rt__op_span(const rt_op *op);
 static inline bool rt__is_transfer(rt_kind k) { return k >= RT_READ && k <= RT_WRITEV; }
 static inline bool rt__is_read(rt_kind k) { return k == RT_READ || k == RT_READV; }
 static inline bool rt__is_write(rt_kind k) { return k == RT_WRITE || k == RT_WRITEV; }
+static inline bool rt__is_sync(rt_kind k) { return k == RT_FSYNC || k == RT_FDATASYNC; }
 static inline bool rt__is_op(rt_kind k) { return k >= RT_READ && k <= RT_NOP; }
 static inline rt_op *rt__op_of(rt_completion *c) { return (rt_op *)c; }
 static inline rt_group *rt__group_of(rt_completion *c) { return (rt_group *)c; }

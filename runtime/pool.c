@@ -160,7 +160,7 @@ rt_refusal rt_pool_take_notice(rt_pool *pool, int *error) {
 /* May a ring be leased for work that depends on workers like this? A sync is no trial: it cannot be told why it ends
 ** with ECANCELED. */
 static bool ask_for_worker(rt_pool *pool, unsigned use, rt_kind kind) {
-  if ((kind == RT_FSYNC || kind == RT_FDATASYNC) && pool->workers[ALWAYS].error != 0) return false;
+  if (rt__is_sync(kind) && pool->workers[ALWAYS].error != 0) return false;
   for (unsigned i = 0; i < USES; i++)
     if ((use & (1u << i)) && is_refused(&pool->workers[i])) return false;
   return true;

@@ -19,13 +19,16 @@
 
 rt_pool *uringvfs__pool;
 
+/* Whose options hold for this file; NULL: a WAL that belongs to nobody. */
+static const uringvfs_file *database_of(const uringvfs_file *f) { return f->role == URINGVFS_WAL ? f->database : f; }
+
 /*
 ** What the options say for this file. Whatever the routing is about to ask for is looked up, but not for a lone
 ** operation of `auto`: it goes inline in any case, and a connection that only reads and commits little does without all
 ** of this.
 */
 static rt_backend_choice backend_of(uringvfs_file *f, bool lone) {
-  const uringvfs_file *database = f->role == URINGVFS_WAL ? f->database : f;
+  const uringvfs_file *database = database_of(f);
   if (database == NULL || f->io.fd < 0) return RT_BACKEND_SYNC;
   const rt_backend_choice backend = database->options.backend;
   if (backend == RT_BACKEND_SYNC || (backend == RT_BACKEND_AUTO && lone)) return backend;
@@ -37,7 +40,7 @@ static rt_backend_choice backend_of(uringvfs_file *f, bool lone) {
 
 /* The same for a group of writes. A small one goes inline, whatever else is asked for: then it is not. */
 static rt_backend_choice backend_of_writes(uringvfs_file *f, const rt_work *work) {
-  const uringvfs_file *database = f->role == URINGVFS_WAL ? f->database : f;
+  const uringvfs_file *database = database_of(f);
   const bool ring = database != NULL && rt_route_ring(database->options.backend, &f->io, work);
   return ring ? backend_of(f, false) : RT_BACKEND_SYNC;
 }
