@@ -78,16 +78,22 @@ static void sim_enter(rt_loop *loop, unsigned wait_nr, uint64_t until_ns) {
   if (to > s->now_ns) s->now_ns = to;
 }
 
-static bool is_sync_kind(const rt_op *op) { return op->c.kind == RT_FSYNC || op->c.kind == RT_FDATASYNC; }
+/* What passes if it is tried again. Not the error of a flush or of a close, which is told once (runtime/attempt.c). */
+static int64_t passing_fault(simulation *s, rt_kind kind) {
+  if (kind == RT_CLOSE || rt__is_sync(kind)) return 0;
+  if (chance(s, s->faults.eintr)) return -EINTR;
+  if (chance(s, s->faults.eagain)) return -EAGAIN;
+  if (chance(s, s->faults.given_up)) return -ECANCELED;
+  return 0;
+}
 
 static int64_t result_of(simulation *s, const attempt *a) {
-  const rt_op *op = a->op;
+  const rt_kind kind = (rt_kind)a->op->c.kind;
   if (a->cancelled) return -ECANCELED;
-  if (op->c.kind != RT_CLOSE && chance(s, s->faults.eintr)) return -EINTR;
-  if (op->c.kind != RT_CLOSE && chance(s, s->faults.eagain)) return -EAGAIN;
-  if (op->c.kind != RT_CLOSE && chance(s, s->faults.given_up)) return -ECANCELED;
-  if (is_sync_kind(op) && chance(s, s->faults.fsync_eio)) return -EIO;
-  if (rt__is_transfer((rt_kind)op->c.kind) && chance(s, s->faults.eio)) return -EIO;
+  int64_t fault = passing_fault(s, kind);
+  if (fault) return fault;
+  if (rt__is_sync(kind) && chance(s, s->faults.fsync_eio)) return -EIO;
+  if (rt__is_transfer(kind) && chance(s, s->faults.eio)) return -EIO;
   uint64_t most = UINT64_MAX;
   if (chance(s, s->faults.short_transfer)) most = 1 + sim_random(&s->random) % 4096;
   return sim_world_call(s->world, a->op, most);
