@@ -213,6 +213,24 @@ void rt_file_init_shared(rt_file *f, int fd, rt_inline_fn inline_fn);
 unsigned rt_probe_traits_fd(int fd);
 
 /*
+** Reads what the kernel has in its page cache, at once and without waiting for a device (preadv2 with RWF_NOWAIT). So
+** it is a read and the question whether one has to wait for it, for the price of the read. Returns the bytes, fewer at
+** the end of the file or where the next page is not there; or a negative errno: -EAGAIN, the first page is not there
+** (the kernel has begun to read it); -EOPNOTSUPP, this file cannot be asked (tmpfs, overlayfs, FUSE, and others without
+** FMODE_NOWAIT). For any thread; buf is the caller's; nothing is counted, see rt_count_reads.
+*/
+RT_MUST_USE int64_t rt_read_cached(const rt_file *f, void *buf, uint64_t length, uint64_t offset);
+/*
+** Are these bytes (length > 0) in the page cache, or on their way there? 1, 0 or a negative errno. One system call:
+** cachestat, since Linux 6.5. Before, or where it is not permitted, the first byte is asked for as by rt_read_cached,
+** and where that cannot be asked, mincore on a mapping of its page, which answers 1 to a user who neither owns the file
+** nor may write to it. For any thread.
+*/
+RT_MUST_USE int rt_is_cached(const rt_file *f, uint64_t offset, uint64_t length);
+/* Adds reads that were made without an operation, and their bytes, to the process's statistics as inline ones. */
+void rt_count_reads(uint64_t reads, uint64_t bytes);
+
+/*
 ** ---- Operations ---------------------------------------------------------------------------------------------
 **
 ** Prepare, then submit. Preparing an operation that is live is a programmer error (asserted).

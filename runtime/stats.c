@@ -117,6 +117,12 @@ void rt__count_inline(rt_kind kind, uint64_t bytes, int error) {
   if (error) add(&k->errors, 1);
 }
 
+void rt_count_reads(uint64_t reads, uint64_t bytes) {
+  op_counts *k = &mine()->kinds[RT_READ];
+  add(&k->inline_, reads);
+  add(&k->bytes, bytes);
+}
+
 static uint64_t get(const _Atomic uint64_t *counter) { return atomic_load_explicit(counter, memory_order_relaxed); }
 
 void rt_stats_read(rt_stats *stats) {
