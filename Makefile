@@ -71,7 +71,7 @@ test_flags = -I$(BUILD)/include/runtime -I$(BUILD)/include/vfs -I. $(SQLITE_CFLA
 # ---- Sources and what is made of them -----------------------------------------------------------------------------
 
 runtime_src := $(sort $(wildcard runtime/*.c))
-vfs_src := $(sort $(wildcard vfs/*.c))
+vfs_src := $(sort $(wildcard vfs/*.c vfs/*/*.c))
 ext_src := $(sort $(wildcard ext/*.c))
 demo_src := $(sort $(wildcard demo/*.c))
 tests_all_c := $(filter-out tests/sqlite/%,$(sort $(wildcard tests/*.c tests/*/*.c tests/*/*/*.c)))
@@ -112,7 +112,7 @@ products := $(runtime_library) $(library) $(shared_library) $(extension) $(BUILD
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check check-valgrind check-sqlite check-crash check-powercut check-model check-fuzz fuzzers soak tests demo compare bench install uninstall clean format lint help force
+.PHONY: all deps check check-valgrind check-sqlite check-crash check-powercut check-model check-readahead check-fuzz fuzzers soak tests demo compare bench instructions install uninstall clean format lint help force
 
 all: $(products)
 
@@ -228,7 +228,8 @@ tests_chosen := $(if $(TESTS),$(shell set -f; for t in $(tests_here); do for p i
 chosen_bin = $(patsubst %.c,$(BUILD)/%,$(filter %.c,$(tests_chosen)))
 # The helper programs and libraries of their folders.
 chosen_helpers = $(sort $(foreach d,$(dir $(tests_chosen)),$(filter $(BUILD)/$(d)%,$(prog_bin) $(preload_so))) \
-  $(if $(filter tests/demo/%,$(tests_chosen)),$(BUILD)/demo/bench/bench))
+  $(if $(filter tests/demo/%,$(tests_chosen)),$(BUILD)/demo/bench/bench) \
+  $(if $(filter tests/counts/%,$(tests_chosen)),$(BUILD)/demo/instructions))
 run_tests = BUILD='$(BUILD)' URINGVFS_SO='$(abspath $(extension))' SAN='$(SAN)' CC='$(CC)' JOBS='$(JOBS)' \
   TEST_STALL='$(TEST_STALL)'
 
@@ -259,6 +260,10 @@ check-powercut: all $(filter $(BUILD)/tests/powercut/%,$(prog_bin))
 check-model: all $(BUILD)/tests/model/prog_model
 	$(Q)BUILD='$(BUILD)' CC='$(CC)' tests/model/check.sh
 
+# The planted bugs of reading ahead, which its tests must find: minutes.
+check-readahead: all $(BUILD)/tests/readahead/test_readahead $(BUILD)/tests/readahead/test_unwanted
+	$(Q)BUILD='$(BUILD)' CC='$(CC)' tests/readahead/plant.sh
+
 # Fuzzing with libFuzzer, FUZZ_SECONDS=3600 in all. Built by clang whatever CC is.
 fuzzers: $(fuzz_bin)
 check-fuzz:
@@ -276,6 +281,9 @@ compare: all $(BUILD)/demo/compare
 
 bench: all $(BUILD)/demo/bench/bench
 	$(Q)BUILD='$(BUILD)' demo/bench.sh $(ARGS)
+
+instructions: $(BUILD)/demo/instructions
+	$(Q)BUILD='$(BUILD)' demo/instructions.py $(ARGS)
 
 # ---- Installing ---------------------------------------------------------------------------------------------------------
 
@@ -319,12 +327,13 @@ packages = gcc make libc6-dev pkg-config libsqlite3-dev sqlite3 sqlite3-tools li
 # What only tests need: not for `make deps demo`.
 packages += $(if $(only_demo),,$(test_packages) $(if_missing))
 only_demo = $(and $(filter demo,$(MAKECMDGOALS)),$(if $(filter-out deps all demo,$(MAKECMDGOALS)),,yes))
-test_packages := binutils libfuse3-dev fuse3 e2fsprogs xfsprogs btrfs-progs mount clang libclang-rt-dev g++ man-db
+test_packages := binutils libfuse3-dev fuse3 e2fsprogs xfsprogs btrfs-progs mount clang libclang-rt-dev g++ man-db \
+  valgrind
 # These cannot stand beside what there may be instead: a Node from elsewhere, another gnuplot.
 if_missing = $(shell command -v node >/dev/null && command -v npm >/dev/null || echo nodejs npm; \
   command -v gnuplot >/dev/null || echo gnuplot-nox)
-# `make deps DEV=1`: also what lint, valgrind and check-sqlite need.
-packages += $(if $(DEV),clang-format clang-tidy cppcheck valgrind dpkg-dev tcl tcl-dev zlib1g-dev)
+# `make deps DEV=1`: also what lint and check-sqlite need.
+packages += $(if $(DEV),clang-format clang-tidy cppcheck dpkg-dev tcl tcl-dev zlib1g-dev)
 
 deps:
 	@command -v dpkg-query >/dev/null || { \
@@ -342,7 +351,7 @@ deps:
 
 # ---- Style ------------------------------------------------------------------------------------------------------------
 
-style_files = $(sort $(wildcard $(foreach d,runtime vfs ext demo demo/* tests tests/* tests/*/*,$(d)/*.c $(d)/*.h)))
+style_files = $(sort $(wildcard $(foreach d,runtime vfs vfs/* ext demo demo/* tests tests/* tests/*/*,$(d)/*.c $(d)/*.h)))
 # tests/sqlite/ is compiled within SQLite's own test programs.
 tidy_files = $(filter-out tests/sqlite/%,$(filter %.c,$(style_files)))
 
@@ -358,7 +367,7 @@ $(Q)$(CLANG_TIDY) --quiet --warnings-as-errors='*' $< -- -std=gnu11 -D_GNU_SOURC
 endef
 
 # Any header of the layers may have changed what is seen in any file.
-tidy_needs = .clang-tidy $(wildcard tests/.clang-tidy runtime/*.h vfs/*.h ext/*.h) $(needs)
+tidy_needs = .clang-tidy $(wildcard tests/.clang-tidy runtime/*.h vfs/*.h vfs/*/*.h ext/*.h) $(needs)
 $(BUILD)/lint/runtime/%.ok: runtime/%.c $(tidy_needs)
 	$(call tidy,$(runtime_flags))
 $(BUILD)/lint/vfs/%.ok: vfs/%.c $(tidy_needs)
@@ -385,14 +394,21 @@ lint-cppcheck: lint-sources
 lint-lines: lint-sources
 	$(Q)awk 'length > 120 { print "lint: " FILENAME ":" FNR ": longer than 120 columns"; n++ } END { exit n > 0 }' \
 	  $(style_files)
-lint: lint-format lint-lines lint-cppcheck $(tidy_files:%.c=$(BUILD)/lint/%.ok)
-.PHONY: lint-sources lint-format lint-lines lint-cppcheck
+# What vfs/uringvfs.h does not declare is internal, and says so by two underscores.
+names_files = $(filter-out vfs/uringvfs.h,$(wildcard vfs/*.[ch] vfs/*/*.[ch]))
+public_names := uringvfs_register URINGVFS_API URINGVFS_VERSION URINGVFS_EXTENSION URINGVFS_VERIFY_READAHEAD \
+  URINGVFS_DEFAULT_BACKEND URINGVFS_[A-Z_]*_H
+lint-names: lint-sources
+	$(Q)! grep -noE '\b(uringvfs|URINGVFS)_[A-Za-z0-9][A-Za-z0-9_]*' $(names_files) /dev/null | \
+	  grep -vE ':($(subst $() ,|,$(strip $(public_names))))$$' | sed 's/^/lint: not a public name: /' | grep .
+lint: lint-format lint-lines lint-names lint-cppcheck $(tidy_files:%.c=$(BUILD)/lint/%.ok)
+.PHONY: lint-sources lint-format lint-lines lint-names lint-cppcheck
 
 clean:
 	rm -rf build $(if $(filter-out build build/%,$(BUILD)),'$(BUILD)')
 
 help:
-	@echo 'make deps             install the Debian packages that are missing (DEV=1: those of lint and valgrind too)'
+	@echo 'make deps             install the Debian packages that are missing (DEV=1: those of lint too)'
 	@echo 'make [all]            build/uringvfs.so, build/liburingvfs.a and .so, build/liburingrt.a'
 	@echo 'make check            build and run the tests (TESTS="pattern ...", JOBS=2, TEST_STALL=120)'
 	@echo 'make check-valgrind   the C tests under valgrind'
@@ -400,11 +416,13 @@ help:
 	@echo 'make check-crash      power cuts at every point of recorded workloads (CRASH_IMAGES=100000), and planted bugs'
 	@echo 'make check-powercut   power cuts on ext4, xfs and btrfs (root; POWERCUT_ARGS="--images N --fs ext4"), and planted bugs'
 	@echo 'make check-model      events of the protocol in every order, both VFSs side by side (MODEL_SECONDS=3600), and planted bugs'
+	@echo 'make check-readahead  planted bugs of reading ahead: stale pages, foreign ones, unwanted ones'
 	@echo 'make check-fuzz       fuzzing with libFuzzer (FUZZ_SECONDS=3600 in all, FUZZ_ARGS=calls: one target)'
 	@echo 'make soak             mixed work of both VFSs with kills and faults (SOAK_SECONDS=3600)'
 	@echo 'make demo             store real files through both VFSs and compare'
 	@echo 'make compare          single operations on both VFSs: reads, commits, open and close (ARGS=--help)'
 	@echo 'make bench            whole workloads, cold and warm, on several VFSs beside the limit of the device (ARGS=--help)'
+	@echo 'make instructions     instructions and system calls that the VFS adds to reads in memory (ARGS=--help)'
 	@echo 'make install          to PREFIX (/usr/local) below DESTDIR; make uninstall removes the same files'
 	@echo 'make format | lint    clang-format in place | clang-format, clang-tidy and cppcheck as a check'
 	@echo 'make clean            remove build/'

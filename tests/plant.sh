@@ -15,7 +15,7 @@ chosen() { case $wanted in *" $1 "* | "  ") planted=$((planted + 1)) ;; *) retur
 
 # edited NAME FILE SEDSCRIPT: the edited copy, as $scratch/NAME/FILE. An edit that changes nothing counts as missed.
 edited() {
-  mkdir -p "$scratch/$1"
+  mkdir -p "$(dirname "$scratch/$1/$2")"
   sed -E "$3" "vfs/$2" >"$scratch/$1/$2" || exit 1 # set -e sleeps in a condition
   cmp -s "vfs/$2" "$scratch/$1/$2" || return 0
   echo "plant: $1 changes nothing: the code has moved on, adapt its edit" >&2
@@ -28,7 +28,7 @@ linked() {
   local dir=$scratch/$1 file=$2
   shift 2
   # shellcheck disable=SC2086
-  ${compiler:-${CC:-gcc}} -std=gnu11 -D_GNU_SOURCE= -pthread ${cflags:--O1 -g} ${compile_only:-} -Ivfs -Iruntime -c -o "$dir/planted.o" "$dir/$file"
+  ${compiler:-${CC:-gcc}} -std=gnu11 -D_GNU_SOURCE= -pthread ${cflags:--O1 -g} ${compile_only:-} -Ivfs -Ivfs/readahead -Iruntime -c -o "$dir/planted.o" "$dir/$file"
   # shellcheck disable=SC2086,SC2046
   ${compiler:-${CC:-gcc}} -pthread ${cflags:-} ${link_only:-} -o "$dir/program" "$@" "$dir/planted.o" "${library:-$build/liburingvfs.a}" \
     $(pkg-config --libs sqlite3 liburing)

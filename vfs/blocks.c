@@ -18,7 +18,7 @@ uint8_t *uringvfs__block_get(void) {
   pthread_mutex_lock(&mutex);
   if (spare_count > 0) block = spare[--spare_count];
   pthread_mutex_unlock(&mutex);
-  return block != NULL ? block : malloc(URINGVFS_BLOCK_BYTES);
+  return block != NULL ? block : malloc(URINGVFS__BLOCK_BYTES);
 }
 
 void uringvfs__block_put(uint8_t *block) {

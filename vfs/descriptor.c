@@ -31,17 +31,29 @@ static bool original_below; /* both are SQLite's own, or the C library's */
 static __thread struct {
   const char *name;
   int opened, asked;
+  uringvfs__descriptor answer; /* about `asked` */
 } seen;
+
+static const uringvfs__descriptor unknown = {.fd = -1};
+
+static uringvfs__descriptor answer_of(int fd, const struct stat *st) {
+  if (!S_ISREG(st->st_mode)) return unknown;
+  return (uringvfs__descriptor){.fd = fd, .dev = st->st_dev, .ino = st->st_ino};
+}
 
 static int watched_open(const char *path, int flags, int mode) {
   const int fd = open_below(path, flags, mode);
-  if (path == seen.name && fd >= 0) seen.opened = fd;
+  if (seen.name == NULL || fd < 0) return fd;
+  if (path == seen.name) seen.opened = fd;
+  if (fd == seen.asked) seen.asked = -1; /* that was about another file, which has been closed */
   return fd;
 }
 
 static int watched_fstat(int fd, struct stat *st) {
   const int rc = fstat_below(fd, st);
-  if (seen.name != NULL && rc == 0) seen.asked = fd;
+  if (seen.name == NULL || rc != 0) return rc;
+  seen.asked = fd;
+  seen.answer = answer_of(fd, st);
   return rc;
 }
 
@@ -72,21 +84,27 @@ static int descriptor_seen(int flags) {
   return seen.opened < 0 || seen.opened == seen.asked ? seen.asked : -1;
 }
 
-static void identify(uringvfs_descriptor *d, int fd) {
+/* Where a long has 32 bits, SQLite and this file may have been compiled with two different `struct stat`. */
+enum { ONE_STRUCT_STAT = sizeof(long) == 8 };
+
+/* SQLite has mostly asked already, and the answer does not change while the file is open. */
+static uringvfs__descriptor identify(int fd) {
   struct stat st;
-  if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) return;
-  *d = (uringvfs_descriptor){.fd = fd, .dev = st.st_dev, .ino = st.st_ino};
+  if (fd < 0) return unknown;
+  if (fd == seen.asked && ONE_STRUCT_STAT) return seen.answer;
+  return fstat(fd, &st) == 0 ? answer_of(fd, &st) : unknown;
 }
 
-int uringvfs__descriptor_open(const char *name, sqlite3_file *file, int flags, int *out_flags, uringvfs_descriptor *d) {
+int uringvfs__descriptor_open(const char *name, sqlite3_file *file, int flags, int *out_flags,
+                              uringvfs__descriptor *d) {
   sqlite3_vfs *parent = uringvfs__parent_vfs;
-  *d = (uringvfs_descriptor){.fd = -1};
+  *d = unknown;
   if (name == NULL || !(flags & (SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL))) /* no ring is wanted for it */
     return parent->xOpen(parent, name, file, flags, out_flags);
   seen.name = name;
   seen.opened = seen.asked = -1;
   const int rc = parent->xOpen(parent, name, file, flags, out_flags);
   seen.name = NULL;
-  if (rc == SQLITE_OK && is_watched(parent)) identify(d, descriptor_seen(flags));
+  if (rc == SQLITE_OK && is_watched(parent)) *d = identify(descriptor_seen(flags));
   return rc;
 }

@@ -33,7 +33,7 @@ static int ring_code(rt_kind kind, int error) {
   }
 }
 
-static void log_failure(const uringvfs_file *f, const char *way, rt_kind kind, int rc, int error, uint64_t offset,
+static void log_failure(const uringvfs__file *f, const char *way, rt_kind kind, int rc, int error, uint64_t offset,
                         uint64_t amount) {
   char text[128];
   const char *reason = uringvfs__errno_text(error, text, sizeof text);
@@ -45,14 +45,14 @@ static void log_failure(const uringvfs_file *f, const char *way, rt_kind kind, i
                 (sqlite3_int64)offset, (sqlite3_int64)amount, -error, reason);
 }
 
-int uringvfs__ring_error(uringvfs_file *f, rt_kind kind, int error, uint64_t offset, uint64_t amount) {
+int uringvfs__ring_error(uringvfs__file *f, rt_kind kind, int error, uint64_t offset, uint64_t amount) {
   const int rc = ring_code(kind, error);
   f->last_errno = rc == SQLITE_FULL ? 0 : -error; /* as unixWrite does */
   log_failure(f, "ring", kind, rc, error, offset, amount);
   return rc;
 }
 
-int uringvfs__parent_error(uringvfs_file *f, rt_kind kind, int rc, uint64_t offset, uint64_t amount) {
+int uringvfs__parent_error(uringvfs__file *f, rt_kind kind, int rc, uint64_t offset, uint64_t amount) {
   int error = 0;
   f->last_errno = 0;
   if (f->plain) return rc; /* the parent is not asked what SQLite does not ask */

@@ -9,33 +9,33 @@
 
 #define PARENT(f, method) (f)->parent->pMethods->method
 
-static uringvfs_file *file_of(sqlite3_file *file) { return (uringvfs_file *)file; }
+static uringvfs__file *file_of(sqlite3_file *file) { return (uringvfs__file *)file; }
 
 /* Whose calls are its own, and not just the parent's. */
-static uringvfs_role role_of(const uringvfs_file *f) { return f->plain ? URINGVFS_OTHER : f->role; }
+static uringvfs__role role_of(const uringvfs__file *f) { return f->plain ? URINGVFS__OTHER : f->role; }
 
 /* ---- closing ---- */
 
-void uringvfs__unlink_wal(uringvfs_file *wal) {
-  uringvfs_file *database = wal->database;
+void uringvfs__unlink_wal(uringvfs__file *wal) {
+  uringvfs__file *database = wal->database;
   if (database == NULL) return;
-  uringvfs__tenure_event(database, URINGVFS_EVENT_WAL, 0);
+  uringvfs__tenure_event(database, URINGVFS__EVENT_WAL, 0);
   uringvfs__wal_tenure_ends(wal);
   database->wal = NULL;
   wal->database = NULL;
 }
 
-static void close_database(uringvfs_file *f) {
+static void close_database(uringvfs__file *f) {
   if (f->wal != NULL) uringvfs__unlink_wal(f->wal);
-  uringvfs__tenure_event(f, URINGVFS_EVENT_CLOSE, 0);
+  uringvfs__tenure_event(f, URINGVFS__EVENT_CLOSE, 0);
   uringvfs__readahead_close(f);
   uringvfs__shared_leave(f);
 }
 
 static int file_close(sqlite3_file *file) {
-  uringvfs_file *f = file_of(file);
-  if (f->role == URINGVFS_WAL) uringvfs__unlink_wal(f);
-  if (f->role == URINGVFS_DATABASE) close_database(f);
+  uringvfs__file *f = file_of(file);
+  if (f->role == URINGVFS__WAL) uringvfs__unlink_wal(f);
+  if (f->role == URINGVFS__DATABASE) close_database(f);
   int rc = uringvfs__is_closed(f) ? SQLITE_OK : PARENT(f, xClose)(f->parent);
   f->base.pMethods = NULL;
   return rc;
@@ -43,29 +43,33 @@ static int file_close(sqlite3_file *file) {
 
 /* ---- page I/O ---- */
 
-static int file_read(sqlite3_file *file, void *data, int amount, sqlite3_int64 offset) {
-  uringvfs_file *f = file_of(file);
-  int rc = uringvfs__fork_check(f, SQLITE_IOERR_READ);
-  if (rc != SQLITE_OK) return rc;
-  switch (role_of(f)) {
-  case URINGVFS_DATABASE: return uringvfs__readahead_read(f, f, data, amount, offset);
-  case URINGVFS_WAL: return uringvfs__wal_read(f, data, amount, offset);
-  default: break;
-  }
-  rc = PARENT(f, xRead)(f->parent, data, amount, offset);
+static __attribute__((noinline)) int read_by_parent(uringvfs__file *f, void *data, int amount, sqlite3_int64 offset) {
+  int rc = PARENT(f, xRead)(f->parent, data, amount, offset);
   if (rc == SQLITE_OK || rc == SQLITE_IOERR_SHORT_READ) return rc;
   return uringvfs__parent_error(f, RT_READ, rc, (uint64_t)offset, (uint64_t)amount);
 }
 
+static int file_read(sqlite3_file *file, void *data, int amount, sqlite3_int64 offset) {
+  uringvfs__file *f = file_of(file);
+  if (uringvfs__fork_is_foreign(f)) return uringvfs__fork_refuse(f, SQLITE_IOERR_READ);
+  switch (role_of(f)) {
+  case URINGVFS__DATABASE: return uringvfs__readahead_read(f, data, amount, offset, f);
+  case URINGVFS__WAL: /* nearly always nothing is pending */
+    if (f->writer.length > 0 || f->database == NULL) return uringvfs__wal_read(f, data, amount, offset);
+    return uringvfs__readahead_read(f, data, amount, offset, f->database);
+  default: return read_by_parent(f, data, amount, offset);
+  }
+}
+
 static int file_write(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset) {
-  uringvfs_file *f = file_of(file);
+  uringvfs__file *f = file_of(file);
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_WRITE);
   if (rc != SQLITE_OK) return rc;
   switch (role_of(f)) {
-  case URINGVFS_DATABASE:
+  case URINGVFS__DATABASE:
     uringvfs__readahead_written(f, false, offset, amount);
     return uringvfs__write(f, data, amount, offset);
-  case URINGVFS_WAL: return uringvfs__wal_write(f, data, amount, offset);
+  case URINGVFS__WAL: return uringvfs__wal_write(f, data, amount, offset);
   default: break;
   }
   rc = PARENT(f, xWrite)(f->parent, data, amount, offset);
@@ -73,30 +77,30 @@ static int file_write(sqlite3_file *file, const void *data, int amount, sqlite3_
 }
 
 static int file_sync(sqlite3_file *file, int flags) {
-  uringvfs_file *f = file_of(file);
+  uringvfs__file *f = file_of(file);
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_FSYNC);
   if (rc != SQLITE_OK) return rc;
   switch (role_of(f)) {
-  case URINGVFS_DATABASE: return uringvfs__sync(f, flags);
-  case URINGVFS_WAL: return uringvfs__wal_sync(f, flags);
+  case URINGVFS__DATABASE: return uringvfs__sync(f, flags);
+  case URINGVFS__WAL: return uringvfs__wal_sync(f, flags);
   default: return PARENT(f, xSync)(f->parent, flags);
   }
 }
 
 static int file_truncate(sqlite3_file *file, sqlite3_int64 size) {
-  uringvfs_file *f = file_of(file);
+  uringvfs__file *f = file_of(file);
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_TRUNCATE);
   if (rc != SQLITE_OK) return rc;
-  uringvfs_file *database = f->role == URINGVFS_WAL ? f->database : f;
+  uringvfs__file *database = f->role == URINGVFS__WAL ? f->database : f;
   if (database != NULL) uringvfs__readahead_drop(database);
-  return role_of(f) == URINGVFS_WAL ? uringvfs__wal_truncate(f, size) : PARENT(f, xTruncate)(f->parent, size);
+  return role_of(f) == URINGVFS__WAL ? uringvfs__wal_truncate(f, size) : PARENT(f, xTruncate)(f->parent, size);
 }
 
 static int file_size(sqlite3_file *file, sqlite3_int64 *size) {
-  uringvfs_file *f = file_of(file);
+  uringvfs__file *f = file_of(file);
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_FSTAT);
   if (rc == SQLITE_OK) rc = PARENT(f, xFileSize)(f->parent, size);
-  if (rc == SQLITE_OK && role_of(f) == URINGVFS_WAL) {
+  if (rc == SQLITE_OK && role_of(f) == URINGVFS__WAL) {
     const sqlite3_int64 pending_end = (sqlite3_int64)uringvfs__wal_pending_end(f);
     if (*size < pending_end) *size = pending_end;
   }
@@ -110,22 +114,23 @@ static int file_size(sqlite3_file *file, sqlite3_int64 *size) {
 #define SQLITE_FCNTL_NULL_IO 43
 #endif
 
-static int parent_control(uringvfs_file *f, int op, void *arg) {
+static int parent_control(uringvfs__file *f, int op, void *arg) {
   return PARENT(f, xFileControl) != NULL ? PARENT(f, xFileControl)(f->parent, op, arg) : SQLITE_NOTFOUND;
 }
 
-static int append_vfs_name(uringvfs_file *f, void *arg) {
+static int append_vfs_name(uringvfs__file *f, void *arg) {
   char **name = arg;
   int rc = parent_control(f, SQLITE_FCNTL_VFSNAME, arg);
   if (rc == SQLITE_OK && *name != NULL) *name = sqlite3_mprintf("uring/%z", *name);
   return rc;
 }
 
-static int database_pragma(uringvfs_file *f, char **args) {
+static int database_pragma(uringvfs__file *f, char **args) {
   /* The next commit may not want the sync that the last one wanted. */
   if (f->wal != NULL && args[2] != NULL && sqlite3_stricmp(args[1], "synchronous") == 0)
     f->wal->writer.expect_sync = false;
   int rc = uringvfs__options_pragma(f, args);
+  if (rc == SQLITE_OK) uringvfs__readahead_reconsider(f); /* it may be wanted otherwise now */
   return rc != SQLITE_NOTFOUND ? rc : parent_control(f, SQLITE_FCNTL_PRAGMA, args);
 }
 
@@ -133,18 +138,18 @@ static int database_pragma(uringvfs_file *f, char **args) {
 ** The parent closes the descriptor, and its number may be another file's a moment later: so from before that on every
 ** call is the parent's. What SQLite has written before must not fail.
 */
-static int null_io(uringvfs_file *f, void *arg) {
+static int null_io(uringvfs__file *f, void *arg) {
   const int fd = f->io.fd;
   const bool plain = f->plain;
-  int rc = role_of(f) == URINGVFS_WAL ? uringvfs__wal_flush(f) : SQLITE_OK;
+  int rc = role_of(f) == URINGVFS__WAL ? uringvfs__wal_flush(f) : SQLITE_OK;
   if (rc != SQLITE_OK) return rc;
-  if (f->role == URINGVFS_WAL) uringvfs__unlink_wal(f);
-  if (f->role == URINGVFS_DATABASE) uringvfs__readahead_close(f);
+  if (f->role == URINGVFS__WAL) uringvfs__unlink_wal(f);
+  if (f->role == URINGVFS__DATABASE) uringvfs__readahead_close(f);
   f->plain = true;
   f->io.fd = -1;
   rc = parent_control(f, SQLITE_FCNTL_NULL_IO, arg);
   if (rc == SQLITE_OK) {
-    if (f->role == URINGVFS_DATABASE) uringvfs__shared_forget(f);
+    if (f->role == URINGVFS__DATABASE) uringvfs__shared_forget(f);
     return rc;
   }
   f->plain = plain;
@@ -153,7 +158,7 @@ static int null_io(uringvfs_file *f, void *arg) {
 }
 
 static int file_control(sqlite3_file *file, int op, void *arg) {
-  uringvfs_file *f = file_of(file);
+  uringvfs__file *f = file_of(file);
   int rc = uringvfs__fork_check(f, SQLITE_IOERR);
   if (rc != SQLITE_OK) return rc;
   switch (op) {
@@ -163,24 +168,24 @@ static int file_control(sqlite3_file *file, int op, void *arg) {
     *(int *)arg = f->last_errno;
     return SQLITE_OK;
   case SQLITE_FCNTL_PRAGMA:
-    if (f->role != URINGVFS_DATABASE) break;
+    if (f->role != URINGVFS__DATABASE) break;
     return database_pragma(f, arg);
   case SQLITE_FCNTL_NULL_IO: return null_io(f, arg);
   case SQLITE_FCNTL_SIZE_HINT:
   case SQLITE_FCNTL_CHUNK_SIZE:
-    if (role_of(f) == URINGVFS_WAL) rc = uringvfs__wal_flush(f); /* it is about the size of the file */
+    if (role_of(f) == URINGVFS__WAL) rc = uringvfs__wal_flush(f); /* it is about the size of the file */
     if (rc != SQLITE_OK) return rc;
     break;
   case SQLITE_FCNTL_COMMIT_PHASETWO:
-    if (f->role != URINGVFS_DATABASE) break;
+    if (f->role != URINGVFS__DATABASE) break;
     /* Of SQLite's commits nothing is pending by now. A program may send this at any time; and a shim that encrypts
     ** the headers of frames may have made a commit frame look like another. */
     if (f->wal != NULL) rc = uringvfs__wal_flush(f->wal);
     if (rc != SQLITE_OK) return rc;
-    uringvfs__tenure_event(f, URINGVFS_EVENT_COMMITTED, 0);
+    uringvfs__tenure_event(f, URINGVFS__EVENT_COMMITTED, 0);
     break;
   case SQLITE_FCNTL_ROLLBACK_ATOMIC_WRITE:
-    if (f->role == URINGVFS_DATABASE) uringvfs__readahead_drop(f); /* it may hold what is about to be undone */
+    if (f->role == URINGVFS__DATABASE) uringvfs__readahead_drop(f); /* it may hold what is about to be undone */
     break;
   default: break;
   }
@@ -188,12 +193,12 @@ static int file_control(sqlite3_file *file, int op, void *arg) {
 }
 
 static int file_sector_size(sqlite3_file *file) {
-  uringvfs_file *f = file_of(file);
+  uringvfs__file *f = file_of(file);
   return uringvfs__is_closed(f) ? 4096 : PARENT(f, xSectorSize)(f->parent);
 }
 
 static int file_device_characteristics(sqlite3_file *file) {
-  uringvfs_file *f = file_of(file);
+  uringvfs__file *f = file_of(file);
   return uringvfs__is_closed(f) ? 0 : PARENT(f, xDeviceCharacteristics)(f->parent);
 }
 
@@ -201,7 +206,7 @@ static int file_device_characteristics(sqlite3_file *file) {
 
 /* fork.c wants to know what part of which mapping is in use. A mapping moves only while none of it is (os_unix.c,
 ** unixRemapfile). */
-static void note_fetched(uringvfs_file *f, uint8_t *base, uint64_t end) {
+static void note_fetched(uringvfs__file *f, uint8_t *base, uint64_t end) {
   if (f->fetched == 0 || base != f->fetch_base) f->fetch_bytes = 0;
   f->fetch_base = base;
   if (end > f->fetch_bytes) f->fetch_bytes = end;
@@ -209,18 +214,18 @@ static void note_fetched(uringvfs_file *f, uint8_t *base, uint64_t end) {
 }
 
 static int file_fetch(sqlite3_file *file, sqlite3_int64 offset, int amount, void **page) {
-  uringvfs_file *f = file_of(file);
+  uringvfs__file *f = file_of(file);
   *page = NULL;
   int rc = uringvfs__fork_check(f, SQLITE_IOERR_MMAP);
   if (rc == SQLITE_OK) rc = PARENT(f, xFetch)(f->parent, offset, amount, page);
   if (rc != SQLITE_OK || *page == NULL) return rc;
   note_fetched(f, (uint8_t *)*page - offset, (uint64_t)offset + (uint64_t)amount);
-  if (role_of(f) == URINGVFS_DATABASE) uringvfs__readahead_fetched(f, *page, amount, offset);
+  if (role_of(f) == URINGVFS__DATABASE) uringvfs__readahead_fetched(f, *page, amount, offset);
   return SQLITE_OK;
 }
 
 static int file_unfetch(sqlite3_file *file, sqlite3_int64 offset, void *page) {
-  uringvfs_file *f = file_of(file);
+  uringvfs__file *f = file_of(file);
   if (uringvfs__is_closed(f)) return SQLITE_OK;
   if (page != NULL) f->fetched--;
   return PARENT(f, xUnfetch)(f->parent, offset, page);
@@ -279,7 +284,7 @@ static void mirror_gaps(sqlite3_io_methods *m, const sqlite3_io_methods *parent)
 #undef GAP
 }
 
-void uringvfs__file_set_methods(uringvfs_file *f) {
+void uringvfs__file_set_methods(uringvfs__file *f) {
   const sqlite3_io_methods *parent = f->parent->pMethods;
   f->methods = all_methods;
   if (parent->iVersion < f->methods.iVersion) f->methods.iVersion = parent->iVersion;

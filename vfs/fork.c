@@ -41,10 +41,10 @@ typedef struct piece {
 
 /* Number i of the wal-index; memory NULL: not mapped. With unix-excl it is heap memory (os_unix.c, unixShmMap), which
 ** the child has to itself. */
-static piece piece_of(const uringvfs_shared *s, int i) {
+static piece piece_of(const uringvfs__shared *s, int i) {
   const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)uringvfs__shared_region(s, i);
   if (at == 0 || strcmp(uringvfs__parent_vfs->zName, "unix-excl") == 0) return (piece){NULL, 0};
-  const uintptr_t begin = at & ~(page - 1), end = (at + URINGVFS_REGION_BYTES + page - 1) & ~(page - 1);
+  const uintptr_t begin = at & ~(page - 1), end = (at + URINGVFS__REGION_BYTES + page - 1) & ~(page - 1);
   return (piece){(char *)begin, end - begin};
 }
 
@@ -57,12 +57,12 @@ static void *private_copy(piece p) {
 }
 
 /* Does the wal-index say what is not committed yet? */
-static bool is_writing(const uringvfs_file *f) {
-  return f->tenure.write_lock || f->tenure.state == URINGVFS_TENURE_ALONE;
+static bool is_writing(const uringvfs__file *f) {
+  return f->tenure.write_lock || f->tenure.state == URINGVFS__TENURE_ALONE;
 }
 
 /* Only system calls: this runs in the child of a process that may have had other threads. */
-static void make_wal_index_private(uringvfs_shared *s) {
+static void make_wal_index_private(uringvfs__shared *s) {
   if (s->private_index) return;
   s->private_index = true;
   for (int i = 0; i < s->region_end; i++) {
@@ -83,8 +83,8 @@ static void move_back(void *memory, size_t bytes, void *to) {
 
 /* SQLite still has pointers into the wal-index of a connection that is no use any more: what it may read or write there
 ** stays mapped, as private memory. */
-static void unmap_wal_index(uringvfs_file *f) {
-  uringvfs_shared *s = f->shared;
+static void unmap_wal_index(uringvfs__file *f) {
+  uringvfs__shared *s = f->shared;
   void **copies = calloc((size_t)s->region_end + 1, sizeof *copies);
   for (int i = 0; copies != NULL && i < s->region_end; i++) copies[i] = private_copy(piece_of(s, i));
   f->parent->pMethods->xShmUnmap(f->parent, 0);
@@ -102,7 +102,7 @@ static void unmap_wal_index(uringvfs_file *f) {
 ** parent VFS unmaps its own. (With an old size of 0, mremap duplicates a shared mapping.) The pages are given back
 ** first: os_unix.c asserts that none is in use.
 */
-static void close_mapped(uringvfs_file *f) {
+static void close_mapped(uringvfs__file *f) {
   const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), bytes = (f->fetch_bytes + page - 1) & ~(page - 1);
   uint8_t *base = f->fetch_base;
   void *second = f->fetched > 0 ? mremap(base, 0, bytes, MREMAP_MAYMOVE) : MAP_FAILED;
@@ -111,7 +111,7 @@ static void close_mapped(uringvfs_file *f) {
   if (second != MAP_FAILED) move_back(second, bytes, base);
 }
 
-static void close_inherited(uringvfs_file *f) {
+static void close_inherited(uringvfs__file *f) {
   if (f->mapped) unmap_wal_index(f);
   close_mapped(f);
   f->parent->pMethods = NULL;
@@ -119,16 +119,18 @@ static void close_inherited(uringvfs_file *f) {
 
 static void close_all_inherited(void) {
   const unsigned now = current_generation();
-  for (uringvfs_file *f = uringvfs__connections(); f != NULL; f = f->next)
+  for (uringvfs__file *f = uringvfs__connections(); f != NULL; f = f->next)
     if (f->generation != now && !uringvfs__is_closed(f)) close_inherited(f);
 }
 
 void uringvfs__fork_close_inherited(void) {
-  static unsigned done = 1; /* the first process has inherited nothing */
+  static _Atomic unsigned done = 1; /* the first process has inherited nothing */
   const unsigned now = current_generation();
+  if (atomic_load_explicit(&done, memory_order_acquire) == now) return;
   uringvfs__shared_lock();
-  if (done != now) close_all_inherited();
-  done = now;
+  if (atomic_load_explicit(&done, memory_order_relaxed) != now) close_all_inherited();
+  /* release: who finds it done finds the files closed */
+  atomic_store_explicit(&done, now, memory_order_release);
   uringvfs__shared_unlock();
 }
 
@@ -137,7 +139,7 @@ bool uringvfs__fork_is_inherited_memory(const void *memory) {
   const unsigned now = current_generation();
   if (now == 1) return false;
   uringvfs__shared_lock();
-  for (uringvfs_file *f = uringvfs__connections(); f != NULL && !found; f = f->next)
+  for (uringvfs__file *f = uringvfs__connections(); f != NULL && !found; f = f->next)
     for (int i = 0; f->generation != now && f->shared->private_index && i < f->shared->region_end && !found; i++)
       found = uringvfs__shared_region(f->shared, i) == memory;
   uringvfs__shared_unlock();
@@ -164,7 +166,7 @@ static void after_fork_in_parent(void) {
 static void after_fork_in_child(void) {
   atomic_fetch_add_explicit(&uringvfs__process_generation, 1, memory_order_relaxed);
   rt_pool_after_fork(uringvfs__pool);
-  for (uringvfs_file *f = uringvfs__connections(); f != NULL; f = f->next)
+  for (uringvfs__file *f = uringvfs__connections(); f != NULL; f = f->next)
     if (!uringvfs__is_closed(f) && is_writing(f)) make_wal_index_private(f->shared);
   if (one_thread) close_all_inherited();
   uringvfs__blocks_after_fork();
@@ -173,7 +175,7 @@ static void after_fork_in_child(void) {
 
 int uringvfs__fork_init(void) { return pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); }
 
-int uringvfs__fork_refuse(uringvfs_file *f, int rc) {
+int uringvfs__fork_refuse(uringvfs__file *f, int rc) {
   if (!f->fork_logged)
     sqlite3_log(rc, "uringvfs: %s: the connection was opened before fork(); the child must open its own",
                 f->name != NULL ? f->name : "(temporary file)");

@@ -14,7 +14,7 @@
 #define PREFIX              "uring_"
 #define TEXT_OF(n)          TEXT_OF_EXPANDED(n)
 #define TEXT_OF_EXPANDED(n) #n
-#define READAHEAD_MAX_TEXT  TEXT_OF(URINGVFS_READAHEAD_MAX)
+#define READAHEAD_MAX_TEXT  TEXT_OF(URINGVFS__READAHEAD_MAX)
 
 typedef struct option {
   const char *name;
@@ -48,7 +48,7 @@ static int find_value(const option *o, const char *value) {
   if (o == &options_table[OPTION_READAHEAD]) {
     char *end;
     const long pages = *value >= '0' && *value <= '9' ? strtol(value, &end, 10) : -1;
-    return pages >= 0 && pages <= URINGVFS_READAHEAD_MAX && *end == 0 ? (int)pages : -1;
+    return pages >= 0 && pages <= URINGVFS__READAHEAD_MAX && *end == 0 ? (int)pages : -1;
   }
   for (int i = 0; i < 4 && o->values[i] != NULL; i++)
     if (strcasecmp(o->values[i], value) == 0) return i;
@@ -69,7 +69,7 @@ static char *names_message(const char *name) {
 }
 
 /* Sets one option. On failure *message is sqlite3_malloc'd text (NULL if out of memory). */
-static int set_option(uringvfs_options *options, const option *o, const char *value, char **message) {
+static int set_option(uringvfs__options *options, const option *o, const char *value, char **message) {
   const int number = find_value(o, value);
   if (number < 0) {
     *message = is_planned(o, value)
@@ -90,7 +90,7 @@ static int set_option(uringvfs_options *options, const option *o, const char *va
   return SQLITE_OK;
 }
 
-int uringvfs__options_from_uri(const char *name, uringvfs_options *options) {
+int uringvfs__options_from_uri(const char *name, uringvfs__options *options) {
   const char *key;
   for (int i = 0; (key = sqlite3_uri_key(name, i)) != NULL; i++) {
     if (strncasecmp(key, PREFIX, sizeof PREFIX - 1) != 0) continue;
@@ -110,8 +110,8 @@ int uringvfs__options_from_uri(const char *name, uringvfs_options *options) {
   return SQLITE_OK;
 }
 
-int uringvfs__options_pragma(uringvfs_file *f, char **args) {
-  uringvfs_options *options = &f->options;
+int uringvfs__options_pragma(uringvfs__file *f, char **args) {
+  uringvfs__options *options = &f->options;
   const char *name = args[1], *value = args[2];
   if (strncasecmp(name, PREFIX, sizeof PREFIX - 1) != 0) return SQLITE_NOTFOUND;
   if (strcasecmp(name, "uring_stats") == 0) {

@@ -58,9 +58,9 @@ static void tell_about_untrusted_parent(void) {
 /* ---- opening ---- */
 
 /* Before the parent opens anything: a wrong option must not leave a new empty file behind. */
-static int prepare_database(uringvfs_file *f, int flags) {
-  f->role = URINGVFS_DATABASE;
-  f->options = (uringvfs_options){.backend = URINGVFS_DEFAULT_BACKEND, .readahead = URINGVFS_READAHEAD_DEFAULT};
+static int prepare_database(uringvfs__file *f, int flags) {
+  f->role = URINGVFS__DATABASE;
+  f->options = (uringvfs__options){.backend = URINGVFS_DEFAULT_BACKEND, .readahead = URINGVFS__READAHEAD_DEFAULT};
   /* Without SQLITE_OPEN_URI no parameters follow the name (os_unix.c, fillInUnixFile). */
   const bool parameters = (flags & SQLITE_OPEN_URI) != 0;
   int rc = parameters ? uringvfs__options_from_uri(f->name, &f->options) : SQLITE_OK;
@@ -69,22 +69,22 @@ static int prepare_database(uringvfs_file *f, int flags) {
 }
 
 /* Without a database file (another shim is above, or a program calls xOpen itself) every write goes through. */
-static void link_wal(uringvfs_file *f, int flags) {
-  f->role = URINGVFS_WAL;
+static void link_wal(uringvfs__file *f, int flags) {
+  f->role = URINGVFS__WAL;
   if (f->plain || !(flags & SQLITE_OPEN_READWRITE)) return; /* SQLite never asks for less */
   f->database = uringvfs__database_claim(f);
-  if (f->database != NULL) uringvfs__tenure_event(f->database, URINGVFS_EVENT_WAL, 1);
+  if (f->database != NULL) uringvfs__tenure_event(f->database, URINGVFS__EVENT_WAL, 1);
 }
 
-static int fail_open(uringvfs_file *f, int rc) {
+static int fail_open(uringvfs__file *f, int rc) {
   if (f->parent->pMethods != NULL) f->parent->pMethods->xClose(f->parent);
   f->base.pMethods = NULL;
-  if (f->role == URINGVFS_DATABASE) uringvfs__shared_trim();
+  if (f->role == URINGVFS__DATABASE) uringvfs__shared_trim();
   return rc;
 }
 
 static int uring_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags, int *out_flags) {
-  uringvfs_file *f = (uringvfs_file *)file;
+  uringvfs__file *f = (uringvfs__file *)file;
   (void)vfs;
   memset(f, 0, sizeof *f);
   f->parent = (sqlite3_file *)(f + 1);
@@ -102,11 +102,11 @@ static int uring_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *fil
   if (rc != SQLITE_OK) return fail_open(f, rc);
   if (f->plain) f->descriptor.fd = -1; /* it is a lower VFS's */
   rt_file_init_shared(&f->io, f->descriptor.fd, uringvfs__inline_operation);
-  f->io.inline_max = URINGVFS_PARENT_MAX_BYTES;
-  if (f->role == URINGVFS_DATABASE) {
+  f->io.inline_max = URINGVFS__PARENT_MAX_BYTES;
+  if (f->role == URINGVFS__DATABASE) {
     if (uringvfs__shared_join(f) != SQLITE_OK) return fail_open(f, SQLITE_NOMEM);
     const bool immutable = (flags & SQLITE_OPEN_URI) && sqlite3_uri_boolean(name, "immutable", 0);
-    uringvfs__tenure_event(f, URINGVFS_EVENT_IMMUTABLE, immutable);
+    uringvfs__tenure_event(f, URINGVFS__EVENT_IMMUTABLE, immutable);
   }
   if ((flags & SQLITE_OPEN_WAL) && name != NULL) link_wal(f, flags);
   uringvfs__file_set_methods(f);
@@ -247,7 +247,7 @@ static int adopt_parent(void) {
   }
   if (parent->iVersion < uring_vfs.iVersion) uring_vfs.iVersion = parent->iVersion;
   uring_vfs.mxPathname = parent->mxPathname;
-  uring_vfs.szOsFile = (int)sizeof(uringvfs_file) + parent->szOsFile;
+  uring_vfs.szOsFile = (int)sizeof(uringvfs__file) + parent->szOsFile;
   mirror_gaps(parent);
   uringvfs__parent_vfs = parent;
   uringvfs__parent_trusted = uringvfs__trusts(parent);

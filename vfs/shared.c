@@ -24,61 +24,61 @@
 enum { BUCKETS = 1024 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static uringvfs_shared *table[BUCKETS];
-static uringvfs_file *list;
+static uringvfs__shared *table[BUCKETS];
+static uringvfs__file *list;
 
 void uringvfs__shared_lock(void) { pthread_mutex_lock(&mutex); }
 void uringvfs__shared_unlock(void) { pthread_mutex_unlock(&mutex); }
-uringvfs_file *uringvfs__connections(void) { return list; }
+uringvfs__file *uringvfs__connections(void) { return list; }
 
 /* ---- the object ---- */
 
-static uringvfs_shared **bucket_of(dev_t dev, ino_t ino) { return &table[(dev * 31 + ino) % BUCKETS]; }
+static uringvfs__shared **bucket_of(dev_t dev, ino_t ino) { return &table[(dev * 31 + ino) % BUCKETS]; }
 
 /* One of a parent process describes memory that is not shared here (fork.c). */
-static bool is_of(const uringvfs_shared *s, const uringvfs_file *f) {
+static bool is_of(const uringvfs__shared *s, const uringvfs__file *f) {
   return s->ino == f->descriptor.ino && s->dev == f->descriptor.dev && s->generation == f->generation;
 }
 
-static uringvfs_shared *find(const uringvfs_file *f) {
+static uringvfs__shared *find(const uringvfs__file *f) {
   if (f->descriptor.fd < 0) return NULL;
-  uringvfs_shared *s = *bucket_of(f->descriptor.dev, f->descriptor.ino);
+  uringvfs__shared *s = *bucket_of(f->descriptor.dev, f->descriptor.ino);
   while (s != NULL && !is_of(s, f)) s = s->next;
   return s;
 }
 
-static uringvfs_shared *create(const uringvfs_file *f) {
-  uringvfs_shared *s = calloc(1, sizeof *s);
+static uringvfs__shared *create(const uringvfs__file *f) {
+  uringvfs__shared *s = calloc(1, sizeof *s);
   if (s == NULL) return NULL;
   s->generation = f->generation;
   s->identified = f->descriptor.fd >= 0;
   if (!s->identified) return s;
   s->dev = f->descriptor.dev;
   s->ino = f->descriptor.ino;
-  uringvfs_shared **bucket = bucket_of(s->dev, s->ino);
+  uringvfs__shared **bucket = bucket_of(s->dev, s->ino);
   s->next = *bucket;
   *bucket = s;
   return s;
 }
 
 /* Nobody finds it any more. */
-static void leave_table(uringvfs_shared *s) {
+static void leave_table(uringvfs__shared *s) {
   if (!s->identified) return;
-  uringvfs_shared **link = bucket_of(s->dev, s->ino);
+  uringvfs__shared **link = bucket_of(s->dev, s->ino);
   while (*link != s) link = &(*link)->next;
   *link = s->next;
   s->identified = false;
 }
 
-static void destroy(uringvfs_shared *s) {
+static void destroy(uringvfs__shared *s) {
   leave_table(s);
-  for (int i = 0; i < URINGVFS_REGION_LEVELS; i++) free(atomic_load_explicit(&s->regions[i], memory_order_relaxed));
+  for (int i = 0; i < URINGVFS__REGION_LEVELS; i++) free(atomic_load_explicit(&s->regions[i], memory_order_relaxed));
   free(s);
 }
 
-int uringvfs__shared_join(uringvfs_file *f) {
+int uringvfs__shared_join(uringvfs__file *f) {
   pthread_mutex_lock(&mutex);
-  uringvfs_shared *s = find(f);
+  uringvfs__shared *s = find(f);
   if (s == NULL) s = create(f);
   if (s != NULL) {
     s->connections++;
@@ -92,26 +92,19 @@ int uringvfs__shared_join(uringvfs_file *f) {
   return s != NULL ? SQLITE_OK : SQLITE_NOMEM;
 }
 
-void uringvfs__shared_leave(uringvfs_file *f) {
-  uringvfs__shared_unmapped(f);
-  pthread_mutex_lock(&mutex);
-  *f->link = f->next;
-  if (f->next != NULL) f->next->link = f->link;
-  if (--f->shared->connections == 0) destroy(f->shared);
-  f->shared = NULL;
-  pthread_mutex_unlock(&mutex);
-  uringvfs__shared_trim();
+/* One that opens a database meanwhile makes itself a new ring when it needs one. */
+static void trim_if(bool nobody) {
+  if (nobody) rt_pool_trim(uringvfs__pool);
 }
 
 void uringvfs__shared_trim(void) {
   pthread_mutex_lock(&mutex);
   const bool nobody = list == NULL;
   pthread_mutex_unlock(&mutex);
-  /* One that opens a database meanwhile makes itself a new ring when it needs one. */
-  if (nobody) rt_pool_trim(uringvfs__pool);
+  trim_if(nobody);
 }
 
-void uringvfs__shared_forget(uringvfs_file *f) {
+void uringvfs__shared_forget(uringvfs__file *f) {
   pthread_mutex_lock(&mutex);
   leave_table(f->shared);
   pthread_mutex_unlock(&mutex);
@@ -120,14 +113,14 @@ void uringvfs__shared_forget(uringvfs_file *f) {
 /* ---- the wal-index ---- */
 
 /* Level n has room for 2^n pieces; so they stay where they are while more are added. */
-static _Atomic(void *) *slot_of(const uringvfs_shared *s, int region, int *level) {
+static _Atomic(void *) *slot_of(const uringvfs__shared *s, int region, int *level) {
   const unsigned number = (unsigned)region + 1;
   *level = 31 - __builtin_clz(number);
   _Atomic(void *) *slots = atomic_load_explicit(&s->regions[*level], memory_order_acquire);
   return slots != NULL ? &slots[number - (1u << *level)] : NULL;
 }
 
-static _Atomic(void *) *make_slot(uringvfs_shared *s, int region) {
+static _Atomic(void *) *make_slot(uringvfs__shared *s, int region) {
   int level;
   _Atomic(void *) *slot = slot_of(s, region, &level);
   if (slot != NULL) return slot;
@@ -137,9 +130,9 @@ static _Atomic(void *) *make_slot(uringvfs_shared *s, int region) {
   return slots != NULL ? slot_of(s, region, &level) : NULL;
 }
 
-bool uringvfs__shared_note_region(uringvfs_file *f, int region, int bytes, void *memory) {
-  uringvfs_shared *s = f->shared;
-  if (region < 0 || region >= (1 << URINGVFS_REGION_LEVELS) - 1 || bytes != URINGVFS_REGION_BYTES) return true;
+bool uringvfs__shared_note_region(uringvfs__file *f, int region, int bytes, void *memory) {
+  uringvfs__shared *s = f->shared;
+  if (region < 0 || region >= (1 << URINGVFS__REGION_LEVELS) - 1 || bytes != URINGVFS__REGION_BYTES) return true;
   pthread_mutex_lock(&mutex);
   if (!f->mapped) s->mapped++;
   f->mapped = true;
@@ -150,31 +143,51 @@ bool uringvfs__shared_note_region(uringvfs_file *f, int region, int bytes, void 
   return slot != NULL;
 }
 
-void *uringvfs__shared_region(const uringvfs_shared *s, int region) {
+void *uringvfs__shared_region(const uringvfs__shared *s, int region) {
   int level;
-  if (region < 0 || region >= (1 << URINGVFS_REGION_LEVELS) - 1) return NULL;
+  if (region < 0 || region >= (1 << URINGVFS__REGION_LEVELS) - 1) return NULL;
   _Atomic(void *) *slot = slot_of(s, region, &level);
   return slot != NULL ? atomic_load_explicit(slot, memory_order_acquire) : NULL;
 }
 
-void uringvfs__shared_unmapped(uringvfs_file *f) {
-  uringvfs_shared *s = f->shared;
-  pthread_mutex_lock(&mutex);
-  if (f->mapped && --s->mapped == 0) {
-    int level;
-    for (int i = 0; i < s->region_end; i++) {
-      _Atomic(void *) *slot = slot_of(s, i, &level);
-      if (slot != NULL) atomic_store_explicit(slot, NULL, memory_order_relaxed);
-    }
-    s->region_end = 0;
+static void forget_regions(uringvfs__shared *s) {
+  int level;
+  for (int i = 0; i < s->region_end; i++) {
+    _Atomic(void *) *slot = slot_of(s, i, &level);
+    if (slot != NULL) atomic_store_explicit(slot, NULL, memory_order_relaxed);
   }
+  s->region_end = 0;
+}
+
+static void unmapped(uringvfs__file *f) {
+  if (f->mapped && --f->shared->mapped == 0) forget_regions(f->shared);
   f->mapped = false;
+}
+
+void uringvfs__shared_unmapped(uringvfs__file *f) {
+  if (!f->mapped) return; /* only this connection changes it */
+  pthread_mutex_lock(&mutex);
+  unmapped(f);
   pthread_mutex_unlock(&mutex);
+}
+
+/* ---- leaving ---- */
+
+void uringvfs__shared_leave(uringvfs__file *f) {
+  pthread_mutex_lock(&mutex);
+  unmapped(f);
+  *f->link = f->next;
+  if (f->next != NULL) f->next->link = f->link;
+  if (--f->shared->connections == 0) destroy(f->shared);
+  f->shared = NULL;
+  const bool nobody = list == NULL;
+  pthread_mutex_unlock(&mutex);
+  trim_if(nobody);
 }
 
 /* ---- the database of a WAL ---- */
 
-static bool is_wal_of(const char *name, const uringvfs_file *database) {
+static bool is_wal_of(const char *name, const uringvfs__file *database) {
   const size_t length = strlen(database->name);
   return strncmp(name, database->name, length) == 0 && strcmp(name + length, "-wal") == 0 &&
          sqlite3_filename_wal(database->name) == name;
@@ -186,9 +199,9 @@ static bool is_wal_of(const char *name, const uringvfs_file *database) {
 ** answer the same, but reads memory that is not there when a program calls xOpen with a name of its own, and returns
 ** the outermost of several shims.
 */
-uringvfs_file *uringvfs__database_claim(uringvfs_file *wal) {
+uringvfs__file *uringvfs__database_claim(uringvfs__file *wal) {
   pthread_mutex_lock(&mutex);
-  uringvfs_file *f = list;
+  uringvfs__file *f = list;
   while (f != NULL && !is_wal_of(wal->name, f)) f = f->next;
   if (f != NULL && f->wal != NULL) f = NULL;
   if (f != NULL) f->wal = wal;

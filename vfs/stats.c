@@ -1,7 +1,7 @@
 /*
 ** stats.c - PRAGMA uring_stats: the process's counters as a JSON object.
 */
-#include "readahead.h"
+#include "internal.h"
 
 #include <string.h>
 
@@ -13,9 +13,9 @@ void uringvfs__count_wal_batch(uint64_t bytes, uint64_t frames) {
   atomic_fetch_add_explicit(&wal_batch_bytes, bytes, memory_order_relaxed);
 }
 
-char *uringvfs__stats_json(uringvfs_file *f) {
+char *uringvfs__stats_json(uringvfs__file *f) {
   rt_stats s;
-  uringvfs_readahead_stats ahead;
+  uringvfs__readahead_counts ahead;
   char text[128];
   /* Nobody's kernel is asked for a ring by this: that may be what it must not be asked for. */
   const int state = f->options.backend == RT_BACKEND_SYNC ? 0 : uringvfs__ring_state();

@@ -24,13 +24,16 @@ typedef struct system_call {
 
 #define CALL(function) ((sqlite3_syscall_ptr)(function))
 
+/* Those for reading, in this order. */
+enum { READ = 3, PREAD, PREAD64 };
+
 static const system_call system_calls[] = {
     {"open", {NULL, NULL}, true},
     {"close", {CALL(close), NULL}, false},
     {"fstat", {CALL(fstat), CALL(fstat64)}, true}, /* before glibc 2.33 every object had its own */
-    {"read", {CALL(read), NULL}, false},
-    {"pread", {CALL(pread), NULL}, false},
-    {"pread64", {CALL(pread64), NULL}, false},
+    [READ] = {"read", {CALL(read), NULL}, false},
+    [PREAD] = {"pread", {CALL(pread), NULL}, false},
+    [PREAD64] = {"pread64", {CALL(pread64), NULL}, false},
     {"write", {CALL(write), NULL}, false},
     {"pwrite", {CALL(pwrite), NULL}, false},
     {"pwrite64", {CALL(pwrite64), NULL}, false},
@@ -66,14 +69,25 @@ void uringvfs__system_call_is_wrapped(const char *name, sqlite3_syscall_ptr wrap
     if (strcmp(system_calls[i].name, name) == 0) wrappers[i] = wrapper;
 }
 
+/* NULL: SQLite was built to do without this one. */
+static bool is_original(unsigned i, sqlite3_syscall_ptr now) {
+  if (now == NULL || now == system_calls[i].original[0] || now == wrappers[i]) return true;
+  return uringvfs__is_original_call(system_calls[i].name, now);
+}
+
 bool uringvfs__system_calls_are_original(void) {
   sqlite3_vfs *parent = uringvfs__parent_vfs;
-  for (unsigned i = 0; i < SYSTEM_CALLS; i++) {
-    const char *name = system_calls[i].name;
-    const sqlite3_syscall_ptr now = parent->xGetSystemCall(parent, name);
-    /* NULL: SQLite was built to do without this one. */
-    if (now == NULL || now == system_calls[i].original[0] || now == wrappers[i]) continue;
-    if (!uringvfs__is_original_call(name, now)) return false;
-  }
+  for (unsigned i = 0; i < SYSTEM_CALLS; i++)
+    if (!is_original(i, parent->xGetSystemCall(parent, system_calls[i].name))) return false;
   return true;
+}
+
+/* os_unix.c, seekAndRead: pread64 or pread, if it was built with one of them; otherwise lseek and read. */
+bool uringvfs__reading_is_original(void) {
+  sqlite3_vfs *parent = uringvfs__parent_vfs;
+  for (unsigned i = PREAD64; i >= READ; i--) {
+    const sqlite3_syscall_ptr now = parent->xGetSystemCall(parent, system_calls[i].name);
+    if (now != NULL) return is_original(i, now);
+  }
+  return false;
 }

@@ -46,58 +46,55 @@
 
 #include <stdlib.h>
 
-static uringvfs_tenure_state state_of(const uringvfs_tenure *t) {
-  if (t->immutable) return URINGVFS_TENURE_FROZEN;
+static uringvfs__tenure_state state_of(const uringvfs__tenure *t) {
+  if (t->immutable) return URINGVFS__TENURE_FROZEN;
   if (!t->wal && !t->wal_index)
-    return t->lock_level >= SQLITE_LOCK_SHARED ? URINGVFS_TENURE_ROLLBACK : URINGVFS_TENURE_NONE;
-  if (t->write_lock) return t->read_mark >= 0 ? URINGVFS_TENURE_WRITING : URINGVFS_TENURE_LOCKED;
-  if (t->read_mark >= 0) return URINGVFS_TENURE_READING;
-  return t->lock_level >= SQLITE_LOCK_EXCLUSIVE ? URINGVFS_TENURE_ALONE : URINGVFS_TENURE_WAL;
+    return t->lock_level >= SQLITE_LOCK_SHARED ? URINGVFS__TENURE_ROLLBACK : URINGVFS__TENURE_NONE;
+  if (t->write_lock) return t->read_mark >= 0 ? URINGVFS__TENURE_WRITING : URINGVFS__TENURE_LOCKED;
+  if (t->read_mark >= 0) return URINGVFS__TENURE_READING;
+  return t->lock_level >= SQLITE_LOCK_EXCLUSIVE ? URINGVFS__TENURE_ALONE : URINGVFS__TENURE_WAL;
 }
 
-static void note(uringvfs_tenure *t, uringvfs_tenure_event event, int value) {
+static void note(uringvfs__tenure *t, uringvfs__event event, int value) {
   switch (event) {
-  case URINGVFS_EVENT_IMMUTABLE: t->immutable = value != 0; break;
-  case URINGVFS_EVENT_LOCK: t->lock_level = value; break;
-  case URINGVFS_EVENT_READ_MARK: t->read_mark = value; break;
-  case URINGVFS_EVENT_WRITE_LOCK: t->write_lock = value != 0; break;
-  case URINGVFS_EVENT_WAL: t->wal = value != 0; break;
-  case URINGVFS_EVENT_WAL_INDEX: t->wal_index = value != 0; break;
-  case URINGVFS_EVENT_COMMITTED: break;
-  case URINGVFS_EVENT_CLOSE: *t = (uringvfs_tenure){.state = t->state, .read_mark = -1}; break;
+  case URINGVFS__EVENT_IMMUTABLE: t->immutable = value != 0; break;
+  case URINGVFS__EVENT_LOCK: t->lock_level = value; break;
+  case URINGVFS__EVENT_READ_MARK: t->read_mark = value; break;
+  case URINGVFS__EVENT_WRITE_LOCK: t->write_lock = value != 0; break;
+  case URINGVFS__EVENT_WAL: t->wal = value != 0; break;
+  case URINGVFS__EVENT_WAL_INDEX: t->wal_index = value != 0; break;
+  case URINGVFS__EVENT_COMMITTED: break;
+  case URINGVFS__EVENT_CLOSE: *t = (uringvfs__tenure){.state = t->state, .read_mark = -1}; break;
   }
 }
 
 /* Whatever is held back or waits to be handed out is allowed to. A mistake here costs commits: better none at all. */
-static void check(const uringvfs_file *f) {
+static void check(const uringvfs__file *f) {
   const bool holds_back = f->wal != NULL && uringvfs__wal_pending_end(f->wal) != 0;
   if (holds_back && !uringvfs__may_hold_back(f)) abort();
   if (uringvfs__readahead_holds_pages(f) && !uringvfs__may_hand_out(f)) abort();
 }
 
 /* The read mark is held from one state to the other. */
-static bool is_read_mark_kept(uringvfs_tenure_state before, uringvfs_tenure_state now) {
-  const unsigned held = 1u << URINGVFS_TENURE_READING | 1u << URINGVFS_TENURE_WRITING;
+static bool is_read_mark_kept(uringvfs__tenure_state before, uringvfs__tenure_state now) {
+  const unsigned held = 1u << URINGVFS__TENURE_READING | 1u << URINGVFS__TENURE_WRITING;
   return uringvfs__is_one_of(before, held) && uringvfs__is_one_of(now, held);
 }
 
-static void change(uringvfs_file *f, uringvfs_tenure_state to) {
-  const uringvfs_tenure_state before = f->tenure.state;
-  const bool held_back = uringvfs__may_hold_back(f), handed_out = uringvfs__may_hand_out(f);
+static void change(uringvfs__file *f, uringvfs__tenure_state to) {
+  const uringvfs__tenure_state before = f->tenure.state;
+  const bool held_back = uringvfs__may_hold_back(f);
   f->tenure.state = to;
   if (f->wal != NULL && (held_back || uringvfs__may_hold_back(f))) uringvfs__wal_tenure_ends(f->wal);
-  if (!is_read_mark_kept(before, to)) {
-    if (handed_out) uringvfs__readahead_tenure_ends(f);
-    if (uringvfs__may_hand_out(f)) uringvfs__readahead_tenure_begins(f);
-  }
+  if (!is_read_mark_kept(before, to)) uringvfs__readahead_tenure_changes(f);
   check(f);
 }
 
-void uringvfs__tenure_event(uringvfs_file *f, uringvfs_tenure_event event, int value) {
+void uringvfs__tenure_event(uringvfs__file *f, uringvfs__event event, int value) {
   note(&f->tenure, event, value);
-  const uringvfs_tenure_state to = state_of(&f->tenure);
+  const uringvfs__tenure_state to = state_of(&f->tenure);
   if (to != f->tenure.state)
     change(f, to);
-  else if (event == URINGVFS_EVENT_COMMITTED && f->wal != NULL && uringvfs__may_hold_back(f))
+  else if (event == URINGVFS__EVENT_COMMITTED && f->wal != NULL && uringvfs__may_hold_back(f))
     uringvfs__wal_tenure_ends(f->wal);
 }

@@ -18,7 +18,7 @@ enum {
 };
 
 /* The region as words, or NULL. */
-static const _Atomic uint32_t *region_of(const uringvfs_file *database, int i) {
+static const _Atomic uint32_t *region_of(const uringvfs__file *database, int i) {
   return database->mapped ? uringvfs__shared_region(database->shared, i) : NULL;
 }
 
@@ -37,23 +37,23 @@ UNWATCHED static uint32_t half_word(const _Atomic uint16_t *hash, uint32_t i) {
   return atomic_load_explicit(&hash[i], memory_order_relaxed);
 }
 
-void uringvfs__wal_index_snapshot(const uringvfs_file *database, int mark, uringvfs_wal_snapshot *snapshot) {
+void uringvfs__wal_index_snapshot(const uringvfs__file *database, int mark, uringvfs__wal_snapshot *snapshot) {
   const _Atomic uint32_t *region = region_of(database, 0);
-  *snapshot = (uringvfs_wal_snapshot){0};
+  *snapshot = (uringvfs__wal_snapshot){0};
   if (region == NULL || mark <= 0) return; /* mark 0: everything is in the database */
   snapshot->first = word(region, BACKFILLED) + 1;
   snapshot->last = word(region, READ_MARKS + (uint32_t)mark);
 }
 
-uint32_t uringvfs__wal_index_frames(const uringvfs_file *database) {
+uint32_t uringvfs__wal_index_frames(const uringvfs__file *database) {
   const _Atomic uint32_t *region = region_of(database, 0);
   return region != NULL ? word(region, MAX_FRAME) : 0;
 }
 
-uint32_t uringvfs__wal_index_page(const uringvfs_file *database, uint64_t offset, uint32_t page_size) {
-  const uint64_t frame_bytes = page_size + URINGVFS_WAL_FRAME_HEADER_BYTES;
-  if (offset < URINGVFS_WAL_HEADER_BYTES + URINGVFS_WAL_FRAME_HEADER_BYTES) return 0;
-  const uint64_t behind = offset - URINGVFS_WAL_HEADER_BYTES - URINGVFS_WAL_FRAME_HEADER_BYTES,
+uint32_t uringvfs__wal_index_page(const uringvfs__file *database, uint64_t offset, uint32_t page_size) {
+  const uint64_t frame_bytes = page_size + URINGVFS__WAL_FRAME_HEADER_BYTES;
+  if (offset < URINGVFS__WAL_HEADER_BYTES + URINGVFS__WAL_FRAME_HEADER_BYTES) return 0;
+  const uint64_t behind = offset - URINGVFS__WAL_HEADER_BYTES - URINGVFS__WAL_FRAME_HEADER_BYTES,
                  frame = behind / frame_bytes; /* from 0 */
   if (behind % frame_bytes != 0) return 0;
   const bool first = frame < PAGES_FIRST;
@@ -76,8 +76,8 @@ static uint32_t last_in_region(const _Atomic uint32_t *region, uint32_t numbers,
   return found;
 }
 
-uint64_t uringvfs__wal_index_offset(const uringvfs_file *database, const uringvfs_wal_snapshot *snapshot, uint32_t pgno,
-                                    uint32_t page_size) {
+uint64_t uringvfs__wal_index_offset(const uringvfs__file *database, const uringvfs__wal_snapshot *snapshot,
+                                    uint32_t pgno, uint32_t page_size) {
   if (snapshot->last < snapshot->first) return 0;
   for (int i = snapshot->last <= PAGES_FIRST ? 0 : (int)((snapshot->last - PAGES_FIRST - 1) / PAGES) + 1; i >= 0; i--) {
     const _Atomic uint32_t *region = region_of(database, i);
@@ -87,8 +87,9 @@ uint64_t uringvfs__wal_index_offset(const uringvfs_file *database, const uringvf
     const uint32_t entry = last_in_region(region, i == 0 ? HEADER_WORDS : 0, pgno, left < most ? left : most);
     if (entry == 0 && before >= snapshot->first) continue;
     if (entry == 0 || before + entry < snapshot->first) return 0;
-    return URINGVFS_WAL_HEADER_BYTES + (uint64_t)(before + entry - 1) * (page_size + URINGVFS_WAL_FRAME_HEADER_BYTES) +
-           URINGVFS_WAL_FRAME_HEADER_BYTES;
+    return URINGVFS__WAL_HEADER_BYTES +
+           (uint64_t)(before + entry - 1) * (page_size + URINGVFS__WAL_FRAME_HEADER_BYTES) +
+           URINGVFS__WAL_FRAME_HEADER_BYTES;
   }
   return 0;
 }

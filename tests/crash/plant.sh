@@ -26,7 +26,7 @@ rollback_full='--seed 13 --stride 24 --seeds 8' # DELETE, FULL
 
 # An fsync is skipped.
 plant wal-sync-skipped wal_writer.c 's/return w->synced_by_group && normal \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' $wal_full
-plant db-sync-skipped file.c 's/case URINGVFS_DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS_DATABASE: return SQLITE_OK;/' $wal
+plant db-sync-skipped file.c 's/case URINGVFS__DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS__DATABASE: return SQLITE_OK;/' $wal
 plant group-sync-skipped wal_writer.c 's/w->start, &sync, &sync_rc\)/w->start, \&(bool){false}, \&sync_rc)/' $wal_full --backend uring
 plant sync-not-ordered page_io.c 's/^ *rt_order_after\(.*$//' $wal_full --backend uring
 plant directory-not-synced page_io.c 's/const bool parents = !f->first_sync_done \|\| /const bool parents = /' $wal_full --backend uring
@@ -34,19 +34,19 @@ plant directory-not-synced page_io.c 's/const bool parents = !f->first_sync_done
 # A flush point is removed.
 plant commit-not-flushed wal_writer.c 's/return flush\(wal, w->expect_sync && wal->first_sync_done\);/return SQLITE_OK;/' $wal
 plant flush-at-unlock wal_writer.c \
-  's/return flush\(wal, w->expect_sync && wal->first_sync_done\);/return SQLITE_OK;/; s/^( *)w->state = URINGVFS_WAL_BUFFERING;/\1if (w->state == URINGVFS_WAL_THROUGH) (void)flush(wal, false);\n&/' $wal
-plant rewrites-collected wal_writer.c 's/if \(w->state == URINGVFS_WAL_THROUGH \|\| /if (/' $wal
+  's/return flush\(wal, w->expect_sync && wal->first_sync_done\);/return SQLITE_OK;/; s/^( *)w->state = URINGVFS__WAL_BUFFERING;/\1if (w->state == URINGVFS__WAL_THROUGH) (void)flush(wal, false);\n&/' $wal
+plant rewrites-collected wal_writer.c 's/if \(w->state == URINGVFS__WAL_THROUGH \|\| /if (/' $wal
 plant header-merged wal_writer.c \
-  's/^( *)at < URINGVFS_WAL_HEADER_BYTES\)/\1false)/; s/const wal_piece piece = /&at == 0 ? PIECE_PAGE : /; /^int uringvfs__wal_sync/,/^}/s/^( *)int rc = uringvfs__wal_flush\(wal\);/\1if (w->start == 0 \&\& w->length == URINGVFS_WAL_HEADER_BYTES) return SQLITE_OK;\n&/' $wal
+  's/^( *)at < URINGVFS__WAL_HEADER_BYTES\)/\1false)/; s/const wal_piece piece = /&at == 0 ? PIECE_PAGE : /; /^int uringvfs__wal_sync/,/^}/s/^( *)int rc = uringvfs__wal_flush\(wal\);/\1if (w->start == 0 \&\& w->length == URINGVFS__WAL_HEADER_BYTES) return SQLITE_OK;\n&/' $wal
 
 # What failed or was rolled back is written all the same.
 plant failure-flushed wal_writer.c \
-  's/^( *)if \(rc == SQLITE_OK && sync\) \{/\1if (rc != SQLITE_OK) w->length = length;\n&/; s/^( *)w->state = URINGVFS_WAL_BUFFERING;/\1if (w->length > 0) (void)flush(wal, false);\n&/' $wal
+  's/^( *)if \(rc == SQLITE_OK && sync\) \{/\1if (rc != SQLITE_OK) w->length = length;\n&/; s/^( *)w->state = URINGVFS__WAL_BUFFERING;/\1if (w->length > 0) (void)flush(wal, false);\n&/' $wal
 
 # The journal comes after the pages it protects.
 plant journal-not-synced file.c 's/default: return PARENT\(f, xSync\)\(f->parent, flags\);/default: return SQLITE_OK;/' $rollback_full
 plant journal-after-pages file.c \
-  's/^static int file_sync/static uringvfs_file *late;\n&/; s/default: return PARENT\(f, xSync\)\(f->parent, flags\);/default: late = f; return SQLITE_OK;/; s/case URINGVFS_DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS_DATABASE: { int r = uringvfs__sync(f, flags); if (late != NULL \&\& late->base.pMethods != NULL) (void)PARENT(late, xSync)(late->parent, flags); late = NULL; return r; }/' $rollback_full
+  's/^static int file_sync/static uringvfs__file *late;\n&/; s/default: return PARENT\(f, xSync\)\(f->parent, flags\);/default: late = f; return SQLITE_OK;/; s/case URINGVFS__DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS__DATABASE: { int r = uringvfs__sync(f, flags); if (late != NULL \&\& late->base.pMethods != NULL) (void)PARENT(late, xSync)(late->parent, flags); late = NULL; return r; }/' $rollback_full
 
 # An error is dropped.
 plant write-error-dropped wal_writer.c '/^static int flush/,/^}/s/^  return rc;/  return SQLITE_OK;/' $wal

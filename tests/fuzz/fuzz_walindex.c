@@ -36,9 +36,9 @@ enum {
 
 static struct world {
   fuzz_input in;
-  uringvfs_file database;
-  uringvfs_wal_snapshot snapshot;
-  uringvfs_shared shared;
+  uringvfs__file database;
+  uringvfs__wal_snapshot snapshot;
+  uringvfs__shared shared;
   void *memory[REGIONS];
   uint32_t page_bytes;
   unsigned frames;
@@ -125,10 +125,10 @@ static uint32_t take_number(void) {
 static void step_snapshot(void) {
   const int mark = fuzz_byte(&w.in) % 6 - 1;
   uringvfs__wal_index_snapshot(&w.database, mark, &w.snapshot);
-  uringvfs_wal_snapshot expected = {0};
+  uringvfs__wal_snapshot expected = {0};
   if (memory_of(0) != NULL && mark > 0) {
     const uint32_t *words = memory_of(0);
-    expected = (uringvfs_wal_snapshot){words[BACKFILLED] + 1, words[MARKS + mark]};
+    expected = (uringvfs__wal_snapshot){words[BACKFILLED] + 1, words[MARKS + mark]};
   }
   fuzz_trace("    mark %d: frames %u to %u", mark, w.snapshot.first, w.snapshot.last);
   FUZZ_CHECK(w.snapshot.first == expected.first && w.snapshot.last == expected.last, "mark %d: frames %u to %u", mark,
@@ -221,7 +221,7 @@ static void free_regions(void) {
     FUZZ_CHECK(memory_of(i) == NULL, "region %u is still there", i);
     free(w.memory[i]);
   }
-  for (int i = 0; i < URINGVFS_REGION_LEVELS; i++) free(w.shared.regions[i]);
+  for (int i = 0; i < URINGVFS__REGION_LEVELS; i++) free(w.shared.regions[i]);
 }
 
 int LLVMFuzzerInitialize(const int *argc, char ***argv) {

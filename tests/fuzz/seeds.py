@@ -135,6 +135,11 @@ def number(n):
     return b"\0" + word(n)
 
 
+def far(n):
+    """n * 65537 + 1, in place of a number."""
+    return b"\3" + word(n)
+
+
 def integer(n):
     return b"\0" + struct.pack(">h", n)
 
@@ -208,6 +213,11 @@ def tree(fanout, depth, first, stride, order, left_out=0, seen_=0, row=0):
     return page_step("step_tree", fanout - 2, depth - 1, word(first), word(stride), integer(row), order, left_out, seen_)
 
 
+def blocks(first, count, tried, how, how_in_the_middle):
+    """What step_blocks wants for one of its rounds."""
+    return first + bytes((count,)) + tried + bytes((how, how_in_the_middle))
+
+
 PAGES = {
     # pages that SQLite has written
     "table": pages_of(database(0, *TABLE_OF), 5, 13) + ASK,
@@ -256,8 +266,17 @@ PAGES = {
     # trees whose answers are known
     "trees": b"\x80" + tree(2, 5, 0, 0, 0) + tree(16, 2, 7, 5, 1, 0, 2, -300) + tree(3, 4, 1000, 255, 2, 6, 1, 77) + tree(8, 3, 2, 3, 3, 2, 9) + page_step("step_trim") +
              tree(17, 2, 0, 64, 0, 0, 255),
-    "blocks": b"\3" + page_step("step_blocks", word(500), 3, number(1), 60, number(10), number(65), 30, number(70), number(481), 63, number(499)) +
-              page_step("step_format", 100, b"SQLite format 3\0\0\1".ljust(100, b"\0")) + page_step("step_blocks", word(9), 2, number(1), 3, number(2), number(7), 40, number(9)),
+    "blocks": b"\3" + page_step("step_blocks", number(500), 3) + blocks(number(1), 60, number(10), 1, 0) + blocks(number(65), 30, number(70), 200, 9) +
+              blocks(number(481), 63, number(499), 255, 255) + page_step("step_blocks", number(40), 1) + blocks(number(1), 39, number(5), 0, 0) +
+              page_step("step_format", 100, b"SQLite format 3\0\0\1".ljust(100, b"\0")) +
+              page_step("step_blocks", number(9), 2) + blocks(number(1), 3, number(2), 7, 0) + blocks(number(7), 40, number(9), 0, 131),
+    # page 16 * 65537 + 1 has the place of pages 1 to 64
+    "far-blocks": b"\3" + page_step("step_blocks", far(900), 5) + blocks(number(1), 60, number(10), 1, 0) + blocks(far(16), 63, number(10), 255, 201) +
+                  blocks(number(1), 9, far(16), 1, 1) + blocks(far(8), 63, far(8), 1, 255) + blocks(far(899), 63, far(900), 1, 255),
+    "reminded": b"\x87" + page_step("step_made", number(5), recipe(TABLE, 5000, 10, 1)) + page_step("step_made", number(6), recipe(TABLE, 5000, 6000, 1)) +
+                page_step("step_made", number(5), recipe(TABLE, 5000, 10, 1)) + page_step("step_made", number(6), recipe(TABLE, 5000, 6000, 1)) +
+                b"".join(page_step("step_remind", number(n)) for n in (10, 11, 5010, 2058, 6000, 9, 12000)) + page_step("step_clear") +
+                page_step("step_remind", number(10)),
     "format": b"\0" + page_step("step_format", 0) + page_step("step_format", 99, b"SQLite format 3".ljust(99, b"\0")) +
               b"".join(page_step("step_format", 100, (b"SQLite format 3\0" + size + b"\1\1" + bytes((reserved,))).ljust(100, b"\0"))
                        for size, reserved in ((b"\0\1", 0), (b"\2\0", 32), (b"\2\0", 33), (b"\3\0", 0), (b"\1\0", 0), (b"\x80\0", 255))),

@@ -2,8 +2,8 @@
 ** support_pages.h - pages of b-trees: written by a recipe, and read as https://www.sqlite.org/fileformat2.html says,
 ** step by step.
 **
-** The reader shares nothing with vfs/btree_page.c and tells a well-formed cell from a damaged one: what a parser that
-** treats every answer as a guess makes of the latter is its own affair.
+** The reader shares nothing with vfs/readahead/btree_page.c and tells a well-formed cell from a damaged one: what a
+** parser that treats every answer as a guess makes of the latter is its own affair.
 */
 #ifndef TESTS_FUZZ_PAGES_H
 #define TESTS_FUZZ_PAGES_H

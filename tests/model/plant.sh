@@ -14,7 +14,7 @@ plant() {
   if [ $# -gt 3 ]; then
     edited "$name" "$4" "$5" || return 0
     # shellcheck disable=SC2086
-    ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE= -pthread ${cflags:--O1 -g} -Ivfs -Iruntime -c -o "$scratch/$name/more.o" "$scratch/$name/$4"
+    ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE= -pthread ${cflags:--O1 -g} -Ivfs -Ivfs/readahead -Iruntime -c -o "$scratch/$name/more.o" "$scratch/$name/$4"
     more=("$scratch/$name/more.o")
   fi
   linked "$name" "$2" "$build"/tests/model/prog_model.o "$build"/tests/model/support_*.o "${more[@]}"
@@ -35,14 +35,14 @@ unchecked='s/^  check\(f\);$//'
 unguarded='s/if \(is_published\(wal\)\) .*//'
 
 # Frames of a transaction that did not commit outlive what SQLite believes.
-besides=$unchecked plant exclusive-mode-left tenure.c 's/if \(f->wal != NULL && \(held_back/if (f->wal != NULL \&\& before != URINGVFS_TENURE_ALONE \&\& (held_back/'
-besides=$unchecked plant write-lock-released tenure.c 's/if \(f->wal != NULL && \(held_back/if (f->wal != NULL \&\& before != URINGVFS_TENURE_WRITING \&\& (held_back/'
-plant abort-on-alone-left tenure.c 's/if \(f->wal != NULL && \(held_back/if (f->wal != NULL \&\& before != URINGVFS_TENURE_ALONE \&\& (held_back/'
+besides=$unchecked plant exclusive-mode-left tenure.c 's/if \(f->wal != NULL && \(held_back/if (f->wal != NULL \&\& before != URINGVFS__TENURE_ALONE \&\& (held_back/'
+besides=$unchecked plant write-lock-released tenure.c 's/if \(f->wal != NULL && \(held_back/if (f->wal != NULL \&\& before != URINGVFS__TENURE_WRITING \&\& (held_back/'
+plant abort-on-alone-left tenure.c 's/if \(f->wal != NULL && \(held_back/if (f->wal != NULL \&\& before != URINGVFS__TENURE_ALONE \&\& (held_back/'
 
 # Frames of one that did are held back, or lost.
 plant commit-not-flushed wal_writer.c 's/return flush\(wal, w->expect_sync && wal->first_sync_done\);/return SQLITE_OK;/'
-besides=$unguarded plant through-not-entered wal_writer.c '/^static int flush_commit/,/^}/s/w->state = URINGVFS_WAL_THROUGH;/w->state = URINGVFS_WAL_BUFFERING;/'
-besides=$unguarded plant rewrites-collected wal_writer.c 's/if \(w->state == URINGVFS_WAL_THROUGH \|\| /if (/'
+besides=$unguarded plant through-not-entered wal_writer.c '/^static int flush_commit/,/^}/s/w->state = URINGVFS__WAL_THROUGH;/w->state = URINGVFS__WAL_BUFFERING;/'
+besides=$unguarded plant rewrites-collected wal_writer.c 's/if \(w->state == URINGVFS__WAL_THROUGH \|\| /if (/'
 plant sync-forgotten wal_writer.c 's/return w->synced_by_group && normal \? SQLITE_OK/return normal ? SQLITE_OK/'
 
 # The pending bytes and the file together are not what the file would be.
@@ -50,8 +50,8 @@ plant pending-not-read wal_writer.c '/^int uringvfs__wal_read/,/^}/s/if \(overla
 plant size-without-pending file.c 's/if \(\*size < pending_end\)/if (pending_end < 0)/'
 
 # What was read ahead outlives its lock, or a write.
-plant ahead-after-tenure readahead.c '/^void uringvfs__readahead_tenure_ends/,/^}/s/^  uringvfs__readahead_drop\(database\);//' tenure.c "$unchecked"
-plant ahead-after-own-write readahead.c '/^void uringvfs__readahead_written/,/^}/s/if \(ra == NULL \|\|/if (true || ra == NULL ||/'
+plant ahead-after-tenure readahead/readahead.c '/^void uringvfs__readahead_tenure_changes/,/^}/s/^  uringvfs__readahead_drop\(database\);//' tenure.c "$unchecked"
+plant ahead-after-own-write readahead/readahead.c '/^void uringvfs__readahead_written/,/^}/s/if \(ra == NULL \|\|/if (true || ra == NULL ||/'
 plant ahead-after-unlock locks.c 's/if \(f->tenure.lock_level > level\) tell/if (level == SQLITE_LOCK_EXCLUSIVE) tell/'
 plant read-mark-not-told locks.c 's/if \(unlock && read_mark\) tell/if (unlock \&\& read_mark \&\& offset < 0) tell/'
 

@@ -36,13 +36,13 @@ truncate_full=(--seed 3 --stride 8 --seeds 8)
 # An fsync is skipped: at a commit, at a checkpoint, in a group on a ring, before pages of the database are overwritten.
 plant wal-sync-skipped wal_writer.c 's/return w->synced_by_group && normal \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' "${wal_full[@]}" --vfs auto
 plant wal-sync-at-normal wal_writer.c 's/return w->synced_by_group && normal \? SQLITE_OK : uringvfs__sync\(wal, flags\);/(void)flags; return SQLITE_OK;/' "${wal_normal[@]}" --vfs auto
-plant db-sync-skipped file.c 's/case URINGVFS_DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS_DATABASE: return SQLITE_OK;/' "${wal_full[@]}" --vfs auto
+plant db-sync-skipped file.c 's/case URINGVFS__DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS__DATABASE: return SQLITE_OK;/' "${wal_full[@]}" --vfs auto
 plant group-sync-skipped wal_writer.c 's/w->start, &sync, &sync_rc\)/w->start, \&(bool){false}, \&sync_rc)/' "${wal_full[@]}" --vfs uring
 plant journal-not-synced file.c 's/default: return PARENT\(f, xSync\)\(f->parent, flags\);/default: return SQLITE_OK;/' "${truncate_full[@]}" --vfs auto
 
 # The journal comes after the pages it protects.
 plant journal-after-pages file.c \
-  's/^static int file_sync/static uringvfs_file *late;\n&/; s/default: return PARENT\(f, xSync\)\(f->parent, flags\);/default: late = f; return SQLITE_OK;/; s/case URINGVFS_DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS_DATABASE: { int r = uringvfs__sync(f, flags); if (late != NULL \&\& late->base.pMethods != NULL) (void)PARENT(late, xSync)(late->parent, flags); late = NULL; return r; }/' "${truncate_full[@]}" --vfs auto
+  's/^static int file_sync/static uringvfs__file *late;\n&/; s/default: return PARENT\(f, xSync\)\(f->parent, flags\);/default: late = f; return SQLITE_OK;/; s/case URINGVFS__DATABASE: return uringvfs__sync\(f, flags\);/case URINGVFS__DATABASE: { int r = uringvfs__sync(f, flags); if (late != NULL \&\& late->base.pMethods != NULL) (void)PARENT(late, xSync)(late->parent, flags); late = NULL; return r; }/' "${truncate_full[@]}" --vfs auto
 
 # A flush is answered, and nothing done. The control: it is the default VFS that loses here.
 if chosen lying-disk; then judge lying-disk "$build/tests/powercut/prog_powercut" --fs ext4 --vfs unix --lie 1 "${wal_full[@]}"; fi

@@ -236,7 +236,7 @@ static long long read_ahead_by_scan(sqlite3 *db) {
   return right ? stat_value(db, "readahead_issued") - before : -1;
 }
 
-static bool much_is_read_ahead(sqlite3 *db) { return read_ahead_by_scan(db) > 1000; }
+static bool much_is_read_ahead(sqlite3 *db) { return read_ahead_by_scan(db) > 100; }
 static bool wal_is_not_mapped(sqlite3 *db) { return read_ahead_by_scan(db) >= 0 && !is_mapped(at("cold.db-wal")); }
 
 /* An application may forbid SQLite all mappings. Read-ahead needs none, with a ring or without. */

@@ -21,10 +21,10 @@ plant() {
 
 plant sync-skipped page_io.c 's/^int uringvfs__sync\(.*\{$/&\n  if (f != NULL) return SQLITE_OK;/' sync.test sync2.test
 plant old-sync-counts wal_writer.c '/others may write from here on/d' sync2.test wal2.test
-plant truncate-skipped file.c 's/return role_of\(f\) == URINGVFS_WAL \? uringvfs__wal_truncate.*/(void)size; return SQLITE_OK;/' wal.test walpersist.test
+plant truncate-skipped file.c 's/return role_of\(f\) == URINGVFS__WAL \? uringvfs__wal_truncate.*/(void)size; return SQLITE_OK;/' wal.test walpersist.test
 plant pending-not-read wal_writer.c 's/if \(overlaps_pending\(w, at, bytes\)\)/if (false)/' savepoint2.test pager1.test
 plant commit-not-written wal_writer.c 's/return flush\(wal, w->expect_sync && wal->first_sync_done\);/return SQLITE_OK;/' wal.test wal2.test
-plant old-page-handed-out readahead.c 's/^void uringvfs__readahead_written\(.*\{$/&\n  if (amount > 0) return;/' incrvacuum2.test pager1.test
+plant old-page-handed-out readahead/readahead.c 's/^void uringvfs__readahead_written\(.*\{$/&\n  if (amount > 0) return;/' backup.test
 
 if chosen stale-entry; then
   dir=$scratch/stale-entry code=0

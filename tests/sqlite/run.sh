@@ -146,13 +146,13 @@ if [ ! -e "$make_dir/key" ] || [ "$key" != "$(cat "$make_dir/key")" ]; then
 fi
 vfs=$make_dir/vfs
 mkdir -p "$vfs"
-vfs_flags=(-std=gnu11 -D_GNU_SOURCE= -O2 -g -pthread -Wall -Wextra -Werror -I"$build/include/runtime" -I"$root/vfs" -I"$here"
+vfs_flags=(-std=gnu11 -D_GNU_SOURCE= -O2 -g -pthread -Wall -Wextra -Werror -I"$build/include/runtime" -I"$root/vfs" -I"$root/vfs/readahead" -I"$here"
   $(pkg-config --cflags sqlite3))
 # In front of the library: what is compiled in another way than the product, or another file.
 sources=("$here/init.c" "$root/vfs/register.c")
 if [ "$debug" = yes ]; then
   vfs_flags+=(-DURINGVFS_VERIFY_READAHEAD)
-  verified=$(grep -l '^#include "readahead.h"' "$root"/vfs/*.c) # which has the #ifdef
+  verified=$(grep -l URINGVFS__VERIFY "$root"/vfs/*.c "$root"/vfs/*/*.c)
   mapfile -t -O "${#sources[@]}" sources <<<"$verified"
 fi
 [ -z "$replace" ] || sources+=("$replace")
@@ -163,9 +163,12 @@ for f in "$here/sync_count.c" "${sources[@]}"; do # the last of a name counts
 done
 cp "$build/liburingvfs.a" "$new"
 for f in "$new"/*; do cmp -s "$f" "$vfs/$(basename "$f")" || mv "$f" "$vfs"; done
-[ "$debug" != yes ] || grep -q 'the page read ahead at .* is stale' "$vfs/readahead.o" ||
-  { say "readahead.o compares nothing with the file"; exit 1; }
+[ "$debug" != yes ] || grep -q 'the page read ahead at .* is stale' "$vfs/read_page.o" ||
+  { say "read_page.o compares nothing with the file"; exit 1; }
 objects=$(printf '%s\n' "${sources[@]}" | sed 's,.*/\(.*\)\.c$,vfs/\1.o,' | sort -u | xargs)
+# A file that was replaced the last time and is not now: its object is no longer in front of the library.
+[ "$objects" = "$(cat "$vfs/objects" 2>/dev/null)" ] || touch "$vfs/liburingvfs.a"
+echo "$objects" >"$vfs/objects"
 say "building its test programs ($variant)"
 (cd "$make_dir" && nice make -j"$jobs" -f "$here/fixture.mk" MORE_FLAGS="$more_flags" \
   SYNC_COUNT=vfs/sync_count.o URINGVFS_OBJS="$objects vfs/liburingvfs.a" URINGVFS_LIBS="$(pkg-config --libs liburing)" \

@@ -30,14 +30,14 @@ static void count(int before, bool full) {
   if (full) sqlite3_fullsync_count += made;
 }
 
-int __wrap_uringvfs__sync(uringvfs_file *f, int flags) {
+int __wrap_uringvfs__sync(uringvfs__file *f, int flags) {
   const int before = syncs_on_rings();
   int rc = __real_uringvfs__sync(f, flags);
   count(before, (flags & 0x0f) == SQLITE_SYNC_FULL);
   return rc;
 }
 
-int __wrap_uringvfs__write_group(uringvfs_file *f, const void *data, uint32_t amount, uint64_t offset, bool *sync,
+int __wrap_uringvfs__write_group(uringvfs__file *f, const void *data, uint32_t amount, uint64_t offset, bool *sync,
                                  int *sync_rc) {
   const int before = syncs_on_rings();
   int rc = __real_uringvfs__write_group(f, data, amount, offset, sync, sync_rc);

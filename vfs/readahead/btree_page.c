@@ -5,58 +5,42 @@
 ** may have written, and may be torn or stale besides: every offset is checked, and whoever uses an answer treats it as
 ** a guess.
 */
-#include "internal.h"
+#include "btree_page.h"
 
 #include <string.h>
 
-enum {
-  HEADER_BYTES = 100, /* of the file, before the b-tree header of page 1 */
-  INTERIOR_INDEX = 0x02,
-  INTERIOR_TABLE = 0x05,
-  LEAF_INDEX = 0x0a,
-  LEAF_TABLE = 0x0d
-};
+enum { HEADER_BYTES = URINGVFS__HEADER_BYTES };
 
 static uint32_t get16(const uint8_t *p) { return (uint32_t)p[0] << 8 | p[1]; }
 static uint32_t get32(const uint8_t *p) { return get16(p) << 16 | get16(p + 2); }
 
-bool uringvfs__page_format(const uint8_t *page1, uint32_t amount, uringvfs_page_format *format) {
+bool uringvfs__page_format(const uint8_t *page1, uint32_t amount, uringvfs__format *format) {
   if (amount < HEADER_BYTES || memcmp(page1, "SQLite format 3", 16) != 0) return false;
   const uint32_t field = get16(page1 + 16), page_size = field == 1 ? 65536 : field, reserved = page1[20];
   if (page_size < 512 || (page_size & (page_size - 1)) != 0 || page_size - reserved < 480) return false;
-  *format = (uringvfs_page_format){page_size, page_size - reserved};
+  *format = (uringvfs__format){page_size, page_size - reserved};
   return true;
 }
 
-uringvfs_page_kind uringvfs__page_kind(const uint8_t *page, uint32_t pgno) {
-  switch (page[pgno == 1 ? HEADER_BYTES : 0]) {
-  case INTERIOR_INDEX:
-  case INTERIOR_TABLE: return URINGVFS_PAGE_INTERIOR;
-  case LEAF_INDEX: return URINGVFS_PAGE_LEAF_INDEX;
-  case LEAF_TABLE: return URINGVFS_PAGE_LEAF_TABLE;
-  default: return URINGVFS_PAGE_OTHER;
-  }
-}
-
-bool uringvfs__page_cells(const uint8_t *page, uint32_t pgno, const uringvfs_page_format *format, uringvfs_cells *c) {
+bool uringvfs__page_cells(const uint8_t *page, uint32_t pgno, const uringvfs__format *format, uringvfs__cells *c) {
   const uint32_t start = pgno == 1 ? HEADER_BYTES : 0;
-  const uringvfs_page_kind kind = uringvfs__page_kind(page, pgno);
-  if (kind == URINGVFS_PAGE_OTHER) return false;
+  const uringvfs__kind kind = uringvfs__page_kind(page, pgno);
+  if (kind == URINGVFS__PAGE_OTHER) return false;
   c->page = page;
-  c->table = page[start] == INTERIOR_TABLE || page[start] == LEAF_TABLE;
+  c->table = page[start] == URINGVFS__INTERIOR_TABLE || page[start] == URINGVFS__LEAF_TABLE;
   c->usable = format->usable;
-  c->pointers = start + (kind == URINGVFS_PAGE_INTERIOR ? 12 : 8);
+  c->pointers = start + (kind == URINGVFS__PAGE_INTERIOR ? 12 : 8);
   c->count = get16(page + start + 3);
   return c->pointers + 2 * c->count <= c->usable;
 }
 
 /* The cell, at least `least` bytes long; NULL if its pointer is no good. */
-static const uint8_t *cell_at(const uringvfs_cells *c, unsigned i, uint32_t least) {
+static const uint8_t *cell_at(const uringvfs__cells *c, unsigned i, uint32_t least) {
   const uint32_t offset = get16(c->page + c->pointers + 2 * i);
   return offset >= c->pointers + 2 * c->count && offset + least <= c->usable ? c->page + offset : NULL;
 }
 
-uint32_t uringvfs__page_child(const uringvfs_cells *c, unsigned i) {
+uint32_t uringvfs__page_child(const uringvfs__cells *c, unsigned i) {
   if (i == c->count) return get32(c->page + c->pointers - 4); /* the right-most one is in the header */
   const uint8_t *cell = cell_at(c, i, 4);
   return cell != NULL ? get32(cell) : 0;
@@ -79,7 +63,7 @@ static unsigned get_varint(const uint8_t *p, const uint8_t *end, uint64_t *value
   return 0;
 }
 
-int64_t uringvfs__page_key(const uringvfs_cells *c, unsigned i) {
+int64_t uringvfs__page_key(const uringvfs__cells *c, unsigned i) {
   const uint8_t *cell = cell_at(c, i, 5);
   uint64_t key = 0;
   if (cell != NULL) (void)get_varint(cell + 4, c->page + c->usable, &key);
@@ -90,21 +74,21 @@ int64_t uringvfs__page_key(const uringvfs_cells *c, unsigned i) {
 
 /* Bytes of a payload that fit on a leaf as a whole; of a longer one, part is on overflow pages (btreeInt.h,
 ** "maxLocal"). */
-static uint32_t most_local(const uringvfs_cells *c) {
+static uint32_t most_local(const uringvfs__cells *c) {
   return c->table ? c->usable - 35 : (c->usable - 12) * 64 / 255 - 23;
 }
 
 /* Bytes on the leaf of a longer one, at least ("minLocal"). */
-static uint32_t least_local(const uringvfs_cells *c) { return (c->usable - 12) * 32 / 255 - 23; }
+static uint32_t least_local(const uringvfs__cells *c) { return (c->usable - 12) * 32 / 255 - 23; }
 
 /* Bytes on the leaf of such a payload: what does not fill an overflow page, if there is room for it ("surplus"). */
-static uint32_t local_of(const uringvfs_cells *c, uint32_t payload) {
+static uint32_t local_of(const uringvfs__cells *c, uint32_t payload) {
   const uint32_t least = least_local(c), surplus = least + (payload - least) % (c->usable - 4);
   return surplus <= most_local(c) ? surplus : least;
 }
 
 /* False: all of the cell's payload is on the leaf. */
-static bool chain_of(const uringvfs_cells *c, unsigned i, uringvfs_chain *chain) {
+static bool chain_of(const uringvfs__cells *c, unsigned i, uringvfs__chain *chain) {
   const uint8_t *cell = cell_at(c, i, 4), *limit = c->page + c->usable;
   uint64_t payload, rowid;
   if (cell == NULL) return false;
@@ -118,13 +102,13 @@ static bool chain_of(const uringvfs_cells *c, unsigned i, uringvfs_chain *chain)
   }
   const uint32_t local = local_of(c, (uint32_t)payload), left = (uint32_t)payload - local;
   if (limit - cell < (int64_t)local + 4) return false;
-  *chain = (uringvfs_chain){get32(cell + local), (left - 1) / (c->usable - 4) + 1};
+  *chain = (uringvfs__chain){get32(cell + local), (left - 1) / (c->usable - 4) + 1};
   return true;
 }
 
-unsigned uringvfs__page_chains(const uringvfs_cells *c, uringvfs_chain chains[URINGVFS_LEAF_CHAINS]) {
+unsigned uringvfs__page_chains(const uringvfs__cells *c, uringvfs__chain chains[URINGVFS__LEAF_CHAINS]) {
   unsigned n = 0;
-  for (unsigned i = 0; i < c->count && n < URINGVFS_LEAF_CHAINS; i++) n += chain_of(c, i, &chains[n]);
+  for (unsigned i = 0; i < c->count && n < URINGVFS__LEAF_CHAINS; i++) n += chain_of(c, i, &chains[n]);
   return n;
 }
 
@@ -155,7 +139,7 @@ static bool get_integer(uint64_t type, const uint8_t *p, int64_t *value) {
 
 /* Appends the integers of the record that lies, as far as it is on this page, from p to `end`. True: its last value is
 ** one of them. */
-static bool add_integers(const uint8_t *p, const uint8_t *end, uringvfs_integers *found) {
+static bool add_integers(const uint8_t *p, const uint8_t *end, uringvfs__integers *found) {
   uint64_t header_bytes, type;
   unsigned n = get_varint(p, end, &header_bytes);
   if (n == 0 || header_bytes > (uint64_t)(end - p) || header_bytes <= n) return false;
@@ -169,28 +153,28 @@ static bool add_integers(const uint8_t *p, const uint8_t *end, uringvfs_integers
     is_integer = get_integer(type, body, &value);
     body += value_bytes(type);
     if (!is_integer) continue;
-    if (found->count == URINGVFS_INTEGERS_MOST) found->count--; /* the last one may be an index's rowid */
+    if (found->count == URINGVFS__INTEGERS_MOST) found->count--; /* the last one may be an index's rowid */
     found->column[found->count] = (uint8_t)column;
     found->value[found->count++] = value;
   }
   return is_integer;
 }
 
-bool uringvfs__page_index_key(const uringvfs_cells *c, unsigned i, int64_t *key) {
+bool uringvfs__page_index_key(const uringvfs__cells *c, unsigned i, int64_t *key) {
   const uint8_t *cell = cell_at(c, i, 7), *limit = c->page + c->usable;
   uint64_t payload;
   if (cell == NULL) return false;
   cell += 4;
   const unsigned n = get_varint(cell, limit, &payload);
   if (n == 0) return false;
-  uringvfs_integers found = {.count = 0};
+  uringvfs__integers found = {.count = 0};
   (void)add_integers(cell + n, limit, &found); /* the first column is on this page, whatever the length */
   if (found.count == 0 || found.column[0] != 1) return false;
   *key = found.value[0];
   return true;
 }
 
-void uringvfs__page_integers(const uringvfs_cells *c, unsigned i, uringvfs_integers *found) {
+void uringvfs__page_integers(const uringvfs__cells *c, unsigned i, uringvfs__integers *found) {
   const uint8_t *cell = cell_at(c, i, 3), *limit = c->page + c->usable;
   uint64_t payload, rowid;
   found->count = 0;
@@ -202,11 +186,11 @@ void uringvfs__page_integers(const uringvfs_cells *c, unsigned i, uringvfs_integ
     n = get_varint(cell, limit, &rowid);
     if (n == 0) return;
     cell += n;
-    found->column[0] = URINGVFS_COLUMN_ROWID;
+    found->column[0] = URINGVFS__COLUMN_ROWID;
     found->value[found->count++] = (int64_t)rowid;
   }
   const uint64_t local = payload <= most_local(c) ? payload : least_local(c);
   if (local > (uint64_t)(limit - cell)) return;
   if (add_integers(cell, cell + local, found) && !c->table && local == payload)
-    found->column[found->count - 1] = URINGVFS_COLUMN_ROWID;
+    found->column[found->count - 1] = URINGVFS__COLUMN_ROWID;
 }

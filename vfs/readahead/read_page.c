@@ -1,0 +1,290 @@
+/*
+** read_page.c - how a page is read.
+**
+** SQLite reads one page at a time. What it will ask for next is written in the pages it has read, and predictors say
+** what that is (predictor.h). Where the kernel has the pages in its cache nothing is to be gained, and nothing may be
+** lost: there a page is read by a call that does not wait, which is also the question whether one has to (memory.c).
+** Only a page that is not there makes anybody look: at it and at the next ones, until memory has had all of them for a
+** while. (With uring_backend=uring, where each read would be a submission, every page is looked at.)
+*/
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "predictor.h"
+
+enum {
+  INTERIORS = 4,          /* pages that are noted                                                                    */
+  ATTENTION_EACH = 4,     /* after one that was not in memory, and so many more after each that follows */
+  ATTENTION_MOST = 64,    /* in their course, up to so many;                                            */
+  ATTENTION_WAITING = 256 /* after one that was read ahead: others wait to be asked for                 */
+};
+
+/* ---- what the pages say ---- */
+
+static void tell(uringvfs__readahead *ra, uint32_t pgno, const uint8_t *page, uringvfs__kind kind) {
+  for (int i = 0; i < uringvfs__predictors; i++) {
+    const uringvfs__predictor *p = uringvfs__predictor_table[i];
+    if (p->seen != NULL) p->seen(ra, &ra->predictors[i], pgno, page, kind);
+  }
+}
+
+/* The number of a page that was noted. */
+static uint32_t take_noted(uringvfs__readahead *ra, uint64_t *at) {
+  const int page_size = (int)ra->database->format.page_size;
+  const uint32_t pgno = *at != 0 ? uringvfs__page_number(ra->database, *at & 1, page_size, *at >> 1) : 0;
+  *at = 0;
+  return pgno;
+}
+
+/* What passed by from memory while nobody looked. */
+static void tell_noted(uringvfs__readahead *ra) {
+  uringvfs__lone_reads *c = &ra->database->lone;
+  uint32_t pgno;
+  for (unsigned i = 0; i < INTERIORS; i++)
+    if ((pgno = take_noted(ra, &c->interiors[(c->interior_count + i) % INTERIORS])) != 0)
+      uringvfs__interior(ra, pgno, NULL);
+  for (int kind = URINGVFS__PAGE_LEAF_TABLE; kind <= URINGVFS__PAGE_LEAF_INDEX; kind++)
+    if ((pgno = take_noted(ra, &c->noted[kind])) != 0) tell(ra, pgno, NULL, (uringvfs__kind)kind);
+}
+
+static void learn_format(uringvfs__file *database, const uint8_t *page, uint32_t amount) {
+  uringvfs__format format;
+  if (!uringvfs__page_format(page, amount, &format)) return;
+  if (format.page_size != database->format.page_size || format.usable != database->format.usable)
+    uringvfs__readahead_close(database);
+  database->format = format;
+}
+
+/* SQLite has a page now, from the file or from the buffer. */
+static void came(uringvfs__readahead *ra, uint32_t pgno, const uint8_t *page) {
+  const uringvfs__kind kind = uringvfs__page_kind(page, pgno);
+  if (kind == URINGVFS__PAGE_INTERIOR) uringvfs__interior(ra, pgno, page);
+  if (kind == URINGVFS__PAGE_LEAF_TABLE || kind == URINGVFS__PAGE_LEAF_INDEX) uringvfs__tree_leaf_seen(&ra->map, pgno);
+  tell(ra, pgno, page, kind);
+}
+
+/* ---- a page that is looked at ---- */
+
+/* The file must still hold what is about to be handed out. */
+static void verify(const uringvfs__file *file, const void *page, uint32_t page_size, uint64_t offset) {
+  if (!URINGVFS__VERIFY) return;
+  char *now = malloc(page_size);
+  if (now == NULL ||
+      file->parent->pMethods->xRead(file->parent, now, (int)page_size, (sqlite3_int64)offset) != SQLITE_OK ||
+      memcmp(now, page, page_size) != 0) {
+    sqlite3_log(SQLITE_INTERNAL, "uringvfs: %s: the page read ahead at %llu is stale", file->name, offset);
+    abort();
+  }
+  free(now);
+}
+
+/* The slot of the page that is asked for, or -1. The stream that it was read ahead for has used one. */
+static int take(uringvfs__readahead *ra, uringvfs__source wanted) {
+  const int slot = ra->buffer.taken > 0 ? uringvfs__buffer_find(&ra->buffer, wanted.wal, wanted.offset) : -1;
+  ra->waited_for = slot >= 0 ? &ra->streams[ra->buffer.slots[slot].source.stream] : NULL;
+  if (slot < 0) return -1;
+  ra->waited_for->used++;
+  ra->used++;
+  ra->attention = ATTENTION_WAITING;
+  return slot;
+}
+
+/* The page leaves the buffer for the caller. False: it was not there, but asked for. */
+static bool hand_out(uringvfs__readahead *ra, const uringvfs__request *r, unsigned slot) {
+  uringvfs__page_buffer *buffer = &ra->buffer;
+  const bool filled = buffer->slots[slot].state == URINGVFS__SLOT_FILLED && !r->mapped;
+  if (filled) {
+    const uint8_t *page = uringvfs__buffer_page(buffer, slot);
+    memcpy(r->data, page, (size_t)r->amount);
+    verify(r->file, page, buffer->page_size, (uint64_t)r->offset);
+  }
+  uringvfs__buffer_drop(buffer, slot);
+  return filled;
+}
+
+/* SQLite itself reads a mapped page. */
+static int read_one(const uringvfs__request *r) {
+  return !r->mapped ? uringvfs__read(r->file, r->data, r->amount, r->offset) : SQLITE_OK;
+}
+
+/* The page asked for was not in memory. Now and then the kernel says so of one that is: so attention grows. */
+static void note_miss(uringvfs__readahead *ra) {
+  ra->missed = true;
+  ra->misses = ra->attention > 0 ? ra->misses + 1 : 1;
+  const unsigned span = ra->misses < ATTENTION_MOST / ATTENTION_EACH ? ra->misses * ATTENTION_EACH : ATTENTION_MOST;
+  if (ra->attention < span) ra->attention = span;
+}
+
+/* Reads a page alone. What its answer is decides how long others are looked at. */
+static int read_alone(uringvfs__readahead *ra, uint32_t pgno, const uringvfs__request *r, uringvfs__stream *s,
+                      uringvfs__answer known) {
+  if (known != URINGVFS__MISSED && (s == NULL || s->rest == 0)) known = uringvfs__ask(ra->database, r);
+  if (known == URINGVFS__MISSED) {
+    note_miss(ra);
+    uringvfs__stranger(ra, pgno);
+  } else if (ra->attention > 0 && --ra->attention == 0) {
+    uringvfs__readahead_drop(ra->database); /* a statement that has ended has left something behind */
+  }
+  if (s != NULL && known == URINGVFS__MISSED && ra->database->memory.asked) s->rest = s->rested = 0;
+  if (s != NULL && s->rest > 0) s->rest--;
+  return known == URINGVFS__CAME ? SQLITE_OK : read_one(r);
+}
+
+/* Reads a page that the kernel was asked for before. */
+static int read_advised(uringvfs__readahead *ra, uint32_t pgno, const uringvfs__request *r) {
+  if (ra->waited_for->rest == 0) uringvfs__fetch_more(ra, ra->waited_for, pgno);
+  if (!r->mapped && r->file == ra->database && uringvfs__blocks_due(&ra->blocks, pgno)) {
+    const int64_t got = rt_read_cached(&r->file->io, r->data, (uint64_t)r->amount, (uint64_t)r->offset);
+    if (got == r->amount) return SQLITE_OK;
+    if (got == -EAGAIN) uringvfs__blocks_gone(&ra->blocks, pgno);
+  }
+  return read_one(r);
+}
+
+static uringvfs__stream *stream_of(uringvfs__readahead *ra, uint32_t pgno) {
+  uringvfs__stream *s = NULL;
+  for (int i = 0; i < uringvfs__predictors; i++) {
+    uringvfs__stream *claims = uringvfs__predictor_table[i]->asked(ra, &ra->predictors[i], pgno, s);
+    if (claims != NULL) s = claims;
+  }
+  return s;
+}
+
+static int read_page(uringvfs__readahead *ra, uint32_t pgno, const uringvfs__request *r, uringvfs__answer known) {
+  const uringvfs__source wanted = {.wal = r->file != ra->database, .offset = (uint64_t)r->offset};
+  if (ra->attention == 0) tell_noted(ra);
+  const int slot = take(ra, wanted);
+  uringvfs__stream *s = stream_of(ra, pgno);
+  if (slot >= 0) return hand_out(ra, r, (unsigned)slot) ? SQLITE_OK : read_advised(ra, pgno, r);
+  if (s == NULL || s->rest > 0) return read_alone(ra, pgno, r, s, known);
+  const uringvfs__way way = uringvfs__fetch(ra, s, pgno, wanted, known == URINGVFS__MISSED, r->mapped);
+  if (way == URINGVFS__READ_ALONE) return read_alone(ra, pgno, r, s, known);
+  note_miss(ra);
+  ra->attention = ATTENTION_WAITING;
+  const int here = way == URINGVFS__READ_BATCH ? uringvfs__buffer_find(&ra->buffer, wanted.wal, wanted.offset) : -1;
+  return here >= 0 && hand_out(ra, r, (unsigned)here) ? SQLITE_OK : read_one(r);
+}
+
+/* SQLite may read overflow pages past its cache, each no further than it is used (btree.c, accessPayload). */
+static bool is_part_of_overflow(const uringvfs__file *database, int amount, int64_t offset) {
+  const uint32_t page_size = database->format.page_size;
+  return page_size != 0 && amount >= 4 && (uint32_t)amount < page_size && offset > 0 && offset % page_size == 0;
+}
+
+/* Each tenure looks at the system call that reads. All of them are looked at here, before a connection looks at a page
+** for the first time, and again before each batch: that takes as long as to read a page. */
+static bool may_look(uringvfs__file *database) {
+  if (database->readahead != NULL || uringvfs__system_calls_are_original()) return true;
+  database->reading = URINGVFS__READING_PLAINLY;
+  return false;
+}
+
+/* Everybody looks at this page, and at what comes behind it. */
+static int read_looking(uringvfs__file *database, const uringvfs__request *r, uringvfs__answer known) {
+  const bool wal = r->file != database, part = !wal && is_part_of_overflow(database, r->amount, r->offset);
+  const int page_bytes = part ? (int)database->format.page_size : r->amount;
+  if (r->offset == 0 && !wal && !r->mapped) { /* page 1, or the beginning of it */
+    int rc = uringvfs__read(r->file, r->data, r->amount, r->offset);
+    if (rc != SQLITE_OK) return rc;
+    learn_format(database, r->data, (uint32_t)r->amount);
+    known = URINGVFS__CAME;
+    if (database->readahead == NULL) return SQLITE_OK; /* who opens a database to read a row or two needs none */
+  }
+  if (!may_look(database)) return known == URINGVFS__CAME ? SQLITE_OK : read_one(r);
+  const uint32_t pgno = uringvfs__page_number(database, wal, page_bytes, (uint64_t)r->offset);
+  uringvfs__readahead *ra = pgno != 0 ? uringvfs__readahead_of(database) : NULL;
+  if (ra == NULL) return known == URINGVFS__CAME ? SQLITE_OK : read_one(r);
+  ra->missed = false;
+  int rc = known == URINGVFS__CAME ? SQLITE_OK : read_page(ra, pgno, r, known);
+  if (rc != SQLITE_OK) return rc;
+  if (part)
+    tell(ra, pgno, r->page, URINGVFS__PAGE_OTHER);
+  else
+    came(ra, pgno, r->page);
+  return rc;
+}
+
+/* ---- the way of most pages ---- */
+
+static bool looks(const uringvfs__file *database) {
+  return database->readahead != NULL && database->readahead->attention > 0;
+}
+
+/* Is a read from memory all that there is to do, as far as one knows? */
+static void judge(uringvfs__file *database) {
+  const uringvfs__memory *m = &database->memory;
+  database->hot = database->reading == URINGVFS__READING_AHEAD && !looks(database) && m->left == 0 && !m->mute &&
+                  uringvfs__cache_matters(database);
+}
+
+static bool reads_ahead(uringvfs__file *database) {
+  if (database->reading == URINGVFS__READING_UNDECIDED) {
+    const bool wanted = uringvfs__may_hand_out(database) && database->io.fd >= 0 && database->options.readahead > 0;
+    database->reading = wanted && uringvfs__reading_is_original() ? URINGVFS__READING_AHEAD : URINGVFS__READING_PLAINLY;
+    judge(database);
+  }
+  return database->reading == URINGVFS__READING_AHEAD;
+}
+
+/* SQLite has the page from memory, and nothing is looked at but what kind of page it is. */
+static inline void note(uringvfs__file *database, bool wal, int64_t offset, const uint8_t *page) {
+  uringvfs__lone_reads *c = &database->lone;
+  const uringvfs__kind kind = uringvfs__page_kind(page, 0);
+  const uint64_t at = (uint64_t)offset << 1 | wal;
+  c->noted[kind] = at;
+  if (kind == URINGVFS__PAGE_INTERIOR) c->interiors[c->interior_count++ % INTERIORS] = at;
+}
+
+/* One by one, as the parent does it. */
+static int read_plainly(uringvfs__file *database, const uringvfs__request *r) {
+  int rc = uringvfs__read(r->file, r->data, r->amount, r->offset);
+  if (rc == SQLITE_OK && r->offset == 0 && r->file == database) learn_format(database, r->data, (uint32_t)r->amount);
+  return rc;
+}
+
+static __attribute__((noinline)) int read_undecided(uringvfs__file *database, uringvfs__file *file, void *data,
+                                                    int amount, int64_t offset) {
+  const uringvfs__request r = {file, data, data, false, amount, offset};
+  if (!reads_ahead(database) || file->io.fd < 0) return read_plainly(database, &r);
+  const bool page1 = offset == 0 && file == database, looking = looks(database) || page1;
+  uringvfs__answer known = looking ? URINGVFS__BELIEVED : uringvfs__ask(database, &r);
+  int rc = SQLITE_OK;
+  if (looking || known == URINGVFS__MISSED)
+    rc = read_looking(database, &r, known);
+  else if (known == URINGVFS__BELIEVED)
+    rc = read_plainly(database, &r);
+  judge(database);
+  return rc;
+}
+
+static __attribute__((noinline)) int read_missed(uringvfs__file *database, uringvfs__file *file, void *data, int amount,
+                                                 int64_t offset, int64_t got) {
+  const uringvfs__request r = {file, data, data, false, amount, offset};
+  const uringvfs__answer known = uringvfs__asked(database, &r, got);
+  int rc = known == URINGVFS__MISSED ? read_looking(database, &r, known) : read_plainly(database, &r);
+  judge(database);
+  return rc;
+}
+
+/* Only what most pages need; for the rest there are functions of their own, whose frames need not be made here. */
+int uringvfs__readahead_read(uringvfs__file *file, void *data, int amount, int64_t offset, uringvfs__file *database) {
+  if (!database->hot || offset == 0 || file->io.fd < 0) return read_undecided(database, file, data, amount, offset);
+  const int64_t got = rt_read_cached(&file->io, data, (uint64_t)amount, (uint64_t)offset);
+  if (got != amount) return read_missed(database, file, data, amount, offset, got);
+  database->lone.reads++;
+  database->lone.bytes += (uint64_t)got;
+  note(database, file != database, offset, data);
+  return SQLITE_OK;
+}
+
+void uringvfs__readahead_fetched(uringvfs__file *database, const void *page, int amount, int64_t offset) {
+  const uringvfs__request r = {database, NULL, page, true, amount, offset};
+  if (!reads_ahead(database)) return;
+  if (!looks(database) && uringvfs__ask(database, &r) != URINGVFS__MISSED) {
+    note(database, false, offset, page);
+    return;
+  }
+  (void)read_looking(database, &r, looks(database) ? URINGVFS__BELIEVED : URINGVFS__MISSED);
+  judge(database);
+}
