@@ -15,7 +15,7 @@
 
 enum { MAX_OUTCOMES = 200, NO_READ_AHEAD = -2 };
 
-static const workload *const families[] = {read_workloads, NULL};
+static const workload *const families[] = {whole_workloads, short_workloads, join_workloads, NULL};
 
 /* for (const workload *w = NULL; (w = next_workload(w));) */
 static const workload *next_workload(const workload *w) {
@@ -53,7 +53,8 @@ static void usage(void) {
       "limit.\n\n"
       "  --workload NAME,...    what to run (default: all of the list below)\n"
       "  --vfs A,B,...          the VFSs, URI parameters allowed, such as 'uring&uring_readahead=0'; NAME+mmap: with\n"
-      "                         PRAGMA mmap_size (default unix,uring,unix+mmap); unix,unix shows the noise\n"
+      "                         PRAGMA mmap_size (default unix,uring,unix+mmap); ratios are to the first, so that\n"
+      "                         unix+mmap,uring+mmap shows what mmap_size leaves; unix,unix shows the noise\n"
       "  --size MB              about the size of the rows (default 200); the fragmented file is larger by a half\n"
       "  --rows N               number of rows, instead of --size\n"
       "  --row-bytes N          size of a row's value (default 400)\n"
@@ -194,11 +195,15 @@ static void run_workload(outcome *o, const database *base) {
   if (options.progress) fprintf(stderr, "\r\033[K");
 }
 
-static const database *get_database(layout which) {
+static database *get_database(layout which) {
+  enum { RELATED_PART = 4, LINK_EVERY = 10 };
+  const bool related = which == RELATED || which == RELATED_64K;
   database *base = &databases[which];
   if (base->made) return base;
   base->layout = which;
-  base->rows = options.rows;
+  base->page_bytes = which == RELATED_64K ? 65536 : 4096;
+  base->rows = related ? options.rows / RELATED_PART : options.rows;
+  base->links = related ? options.rows / LINK_EVERY : 0;
   base->row_bytes = options.row_bytes;
   base->progress = options.progress;
   snprintf(base->path, sizeof base->path, "%s/%s.db", work_dir, layout_names[which]);
@@ -218,7 +223,9 @@ static void run_with(report *r, const workload *w, int read_ahead_kb) {
   o->sides = options.side_count;
   o->runs = options.runs;
   r->outcomes[r->outcome_count++] = o;
-  run_workload(o, get_database(w->layout));
+  database *base = get_database(w->layout);
+  set_journal_mode(base, w->rollback);
+  run_workload(o, base);
   print_outcome(r, o);
 }
 

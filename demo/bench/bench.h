@@ -14,20 +14,23 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-enum { PAGE_BYTES = 4096, MAX_SIDES = 8, MAX_RUNS = 100, MAX_READ_AHEADS = 4, LIMIT_DEPTH = 64 };
+enum { MAX_SIDES = 8, MAX_RUNS = 100, MAX_READ_AHEADS = 4, LIMIT_DEPTH = 64 };
 
 /* ---- Databases (database.c) ------------------------------------------------------------------------------------ */
 
-typedef enum layout { FRAGMENTED, CONTIGUOUS, LAYOUTS } layout;
+typedef enum layout { FRAGMENTED, CONTIGUOUS, RELATED, RELATED_64K, LAYOUTS } layout;
 extern const char *const layout_names[LAYOUTS];
 
-/* The same rows in both layouts: item(id, k, v) with ids and keys 1..rows, and pick(id, item, k), some of them. */
+/* The same rows in both large layouts: item(id, k, v) with ids and keys 1..rows, and pick(id, item, k), some of them.
+** The related ones, with pages of 4 and of 64 KiB, have a quarter of the rows, pair(k, id, v), which is item again in a
+** WITHOUT ROWID table by key, and link(id, c1, c2, c3, c4) with ids 1..links, in whose columns are ids (or keys). */
 typedef struct database {
   layout layout;
   char path[512];
   bool made, progress; /* progress: to stderr while it is made */
-  int64_t rows, picks;
-  int row_bytes;
+  bool rollback;       /* in rollback mode, not in WAL mode */
+  int page_bytes, row_bytes;
+  int64_t rows, picks, links;
   int64_t bytes, pages;
   /* The leaves of item in key order: how many, the part that follows its predecessor in the file, and the median
   ** distance between neighbours in pages. -1 where SQLite has no dbstat. */
@@ -37,6 +40,8 @@ typedef struct database {
 
 /* In a child process. Dies unless the leaves lie as the layout says. */
 void make_database(database *base);
+/* Not while a connection is open. */
+void set_journal_mode(database *base, bool rollback);
 /* The first and the last word of a row's v, by which every row read is recognised. */
 uint64_t first_word(int64_t id);
 uint64_t last_word(int64_t id, int64_t k);
@@ -80,9 +85,11 @@ typedef struct workload {
   void (*op)(task *);
   void (*verify)(task *); /* may be NULL; not timed */
   layout layout;
-  int ops;    /* operations of a run; 0: as many as the given seconds allow */
-  bool cold;  /* the file's pages are dropped first, and the time has opening in it */
-  bool opens; /* op opens and closes the database itself; no limit is defined */
+  int ops;       /* operations of a run; 0: as many as the given seconds allow */
+  int limit_ops; /* where ops is 0: the operations that the limit is taken of */
+  bool cold;     /* the file's pages are dropped first, and the time has opening in it */
+  bool opens;    /* op opens and closes the database itself; no limit is defined */
+  bool rollback; /* the database is in rollback mode */
 } workload;
 
 task new_task(const database *base, const side *s);
@@ -164,6 +171,8 @@ typedef struct report {
 spread op_time(const outcome *o, int side_index);
 /* How many times as fast as the first side, run by run. */
 spread ratio(const outcome *o, int side_index, double *each);
+/* The same of the processor time. */
+spread cpu_ratio(const outcome *o, int side_index);
 /* How many times as long as the limit. */
 spread times_limit(const outcome *o, int side_index);
 const char *outcome_title(const outcome *o, char *text, size_t size);
@@ -175,8 +184,18 @@ void print_footer(const report *r);
 void write_json(const report *r, FILE *f); /* and closes it */
 void write_svg(const report *r, const char *path);
 
+/* ---- Answers (answers.c) --------------------------------------------------------------------------------------- */
+
+int64_t random_below(task *t, int64_t bound);
+/* Die unless columns id, k, v of item, the first of them at `column`, belong together. */
+void check_row(const task *t, int column);
+/* Die unless the statement's rows are `count`, whose `column` (an id or key) counts up from `from`. */
+void expect_rows(task *t, int column, int64_t from, int64_t count);
+
 /* ---- Families of workloads: tables that end with a NULL name --------------------------------------------------- */
 
-extern const workload read_workloads[];
+extern const workload whole_workloads[]; /* scans, copies, checks */
+extern const workload short_workloads[]; /* statements of few rows */
+extern const workload join_workloads[];
 
 #endif

@@ -1,5 +1,6 @@
 /*
-** database.c - the databases that are read: the same rows twice, the table's leaves in the file's order or not.
+** database.c - the databases that are read: the same rows twice, the table's leaves in the file's order or not, and
+** smaller ones with relations between the rows.
 **
 ** Keys are a permutation of the ids, so that a range of keys is a known number of rows spread over the whole table. The
 ** first word of a row's value follows from its id, the last from id and key: whoever reads a row can tell that its
@@ -15,9 +16,9 @@
 
 #include <sys/stat.h>
 
-enum { PICK_EVERY = 200, DISTANCES = 1 << 22 };
+enum { PICK_EVERY = 200, LINK_COLUMNS = 4, DISTANCES = 1 << 22 };
 
-const char *const layout_names[LAYOUTS] = {"fragmented", "contiguous"};
+const char *const layout_names[LAYOUTS] = {"fragmented", "contiguous", "related", "related-64k"};
 
 static uint64_t mix(uint64_t x) { /* the finalizer of splitmix64 */
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
@@ -60,7 +61,7 @@ static void insert_item(sqlite3_stmt *stmt, int64_t id, int64_t k, uint64_t *v, 
 }
 
 static void insert_items(sqlite3 *db, const database *base, const uint32_t *keys) {
-  uint32_t *order = base->layout == FRAGMENTED ? permutation(base->rows, 3) : NULL;
+  uint32_t *order = base->layout == CONTIGUOUS ? NULL : permutation(base->rows, 3);
   uint64_t *v = malloc((size_t)base->row_bytes + sizeof *v);
   if (!v) die("out of memory");
   sqlite3_stmt *stmt = prepare(db, "INSERT INTO item VALUES (?1, ?2, ?3)");
@@ -87,6 +88,22 @@ static void insert_picks(sqlite3 *db, const database *base) {
   sqlite3_finalize(stmt);
 }
 
+static void insert_relations(sqlite3 *db, const database *base) {
+  uint64_t seed = 9;
+  run(db, "CREATE TABLE pair(k INTEGER NOT NULL, id INTEGER NOT NULL, v BLOB NOT NULL, PRIMARY KEY(k, id)) "
+          "WITHOUT ROWID; INSERT INTO pair SELECT k, id, v FROM item");
+  run(db, "CREATE TABLE link(id INTEGER PRIMARY KEY, c1 INTEGER, c2 INTEGER, c3 INTEGER, c4 INTEGER)");
+  sqlite3_stmt *stmt = prepare(db, "INSERT INTO link VALUES (?1, ?2, ?3, ?4, ?5)");
+  for (int64_t i = 1; i <= base->links; i++) {
+    sqlite3_bind_int64(stmt, 1, i);
+    for (int c = 0; c < LINK_COLUMNS; c++)
+      sqlite3_bind_int64(stmt, c + 2, (int64_t)(next_random(&seed) % (uint64_t)base->rows) + 1);
+    check(db, sqlite3_step(stmt), "insert");
+    check(db, sqlite3_reset(stmt), "insert");
+  }
+  sqlite3_finalize(stmt);
+}
+
 static sqlite3 *open_default(const database *base) {
   sqlite3 *db = NULL;
   check(db, sqlite3_open_v2(base->path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix"), base->path);
@@ -96,7 +113,7 @@ static sqlite3 *open_default(const database *base) {
 static void fill(const database *base) {
   sqlite3 *db = open_default(base);
   char sql[100];
-  snprintf(sql, sizeof sql, "PRAGMA page_size = %d; PRAGMA cache_size = -262144", PAGE_BYTES);
+  snprintf(sql, sizeof sql, "PRAGMA page_size = %d; PRAGMA cache_size = -262144", base->page_bytes);
   run(db, sql);
   run(db, "PRAGMA journal_mode = off; PRAGMA synchronous = off; BEGIN");
   run(db, "CREATE TABLE item(id INTEGER PRIMARY KEY, k INTEGER NOT NULL, v BLOB NOT NULL)");
@@ -105,6 +122,7 @@ static void fill(const database *base) {
   insert_items(db, base, keys);
   free(keys);
   insert_picks(db, base);
+  if (base->links) insert_relations(db, base);
   if (base->progress) fprintf(stderr, "\r\033[K  making %s.db: index", layout_names[base->layout]);
   run(db, "CREATE UNIQUE INDEX item_k ON item(k)");
   run(db, "COMMIT; PRAGMA journal_mode = wal");
@@ -135,7 +153,7 @@ static void describe(database *base) {
   struct stat st;
   if (stat(base->path, &st) != 0) die("%s: cannot be looked at", base->path);
   base->bytes = st.st_size;
-  base->pages = st.st_size / PAGE_BYTES;
+  base->pages = st.st_size / base->page_bytes;
   base->leaves = -1;
   base->median_distance = -1;
   base->adjacent = -1;
@@ -157,10 +175,23 @@ static void make(void *arg) {
   fill(base);
   describe(base);
   if (base->progress) fprintf(stderr, "\r\033[K");
-  if (base->leaves < 0) return;
+  if (base->leaves < 0 || base->links) return;
   if (base->layout == FRAGMENTED ? base->adjacent > 0.05 : base->adjacent < 0.9)
     die("%s: not %s: %.1f %% of the leaves follow their predecessor", base->path, layout_names[base->layout],
         100 * base->adjacent);
+}
+
+static void change_journal_mode(void *arg) {
+  const database *base = arg;
+  sqlite3 *db = open_default(base);
+  run(db, base->rollback ? "PRAGMA journal_mode = delete" : "PRAGMA journal_mode = wal");
+  close_db(&db);
+}
+
+void set_journal_mode(database *base, bool rollback) {
+  if (base->rollback == rollback) return;
+  base->rollback = rollback;
+  in_child(change_journal_mode, base, false);
 }
 
 void make_database(database *base) {

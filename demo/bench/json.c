@@ -62,6 +62,8 @@ static void json_side(FILE *f, const report *r, const outcome *o, int s) {
   json_spread(f, "ratio", is);
   fprintf(f, ",");
   json_doubles(f, "ratios", each, o->runs);
+  fprintf(f, ",");
+  json_spread(f, "cpu_ratio", cpu_ratio(o, s));
   if (o->limit_pages) {
     fprintf(f, ",");
     json_spread(f, "times_limit", times_limit(o, s));

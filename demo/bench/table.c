@@ -1,5 +1,5 @@
 /*
-** table.c - the outcomes as a table of 120 columns, and the figures that it shares with JSON and plot.
+** table.c - the outcomes as a table of some 120 columns, and the figures that it shares with JSON and plot.
 **
 ** A run that is one operation: median and worst of the runs. A run of many: the median of the runs' medians and of
 ** their 99th percentiles, and the worst operation of all. Ratios are of the time an operation takes on the average.
@@ -34,6 +34,12 @@ spread ratio(const outcome *o, int side_index, double *each) {
   return spread_of(each, o->runs);
 }
 
+spread cpu_ratio(const outcome *o, int side_index) {
+  double each[MAX_RUNS];
+  for (int i = 0; i < o->runs; i++) each[i] = op_cpu_ns(&o->run[0][i]) / op_cpu_ns(&o->run[side_index][i]);
+  return spread_of(each, o->runs);
+}
+
 spread times_limit(const outcome *o, int side_index) {
   double time[MAX_RUNS];
   collect(o, side_index, op_ns, time);
@@ -41,6 +47,9 @@ spread times_limit(const outcome *o, int side_index) {
 }
 
 spread op_time(const outcome *o, int side_index) { return spread_over_runs(o, side_index, op_ns); }
+
+/* From memory nothing is read from the device, and there is room for what swings less than the time by the clock. */
+static bool shows_cpu_ratio(const report *r, const outcome *o) { return !o->workload->cold && !r->memory_limit_mb; }
 
 static bool one_operation(const outcome *o) { return o->workload->ops == 1; }
 
@@ -113,13 +122,17 @@ static void print_side(const report *r, const outcome *o, int s) {
   else
     printf(" %7s", "-");
   print_time(spread_over_runs(o, s, op_cpu_ns).median);
-  printf(" %10.0f %7.0f\n", spread_over_runs(o, s, op_read_calls).median, spread_over_runs(o, s, device_mb).median);
+  printf(" %10.0f", spread_over_runs(o, s, op_read_calls).median);
+  if (shows_cpu_ratio(r, o))
+    printf(" %9.2f\n", cpu_ratio(o, s).median);
+  else
+    printf(" %9.0f\n", spread_over_runs(o, s, device_mb).median);
 }
 
 void print_outcome(const report *r, const outcome *o) {
   char text[64];
-  printf("%-37s %8s %8s %8s   %-20s %7s %8s %9s %7s\n", outcome_title(o, text, sizeof text), "median", "p99", "worst",
-         "ratio", "x limit", "CPU", "read calls", "MB read");
+  printf("%-37s %8s %8s %8s   %-20s %7s %8s %10s %9s\n", outcome_title(o, text, sizeof text), "median", "p99", "worst",
+         "ratio", "x limit", "CPU", "read calls", shows_cpu_ratio(r, o) ? "CPU ratio" : "MB read");
   for (int s = 0; s < o->sides; s++) print_side(r, o, s);
   if (o->limit_pages) {
     spread limit = spread_of(o->limit_op_ns, o->runs);
@@ -140,6 +153,6 @@ void print_footer(const report *r) {
       "         there is no difference to speak of.\n"
       "x limit: how many times as long as bare liburing takes to read the same pages.\n"
       "Times, CPU (of the whole process) and read calls (with io_uring_enter) are of one operation; MB read is what a\n"
-      "run reads from the device. Every answer was checked.\n",
+      "run reads from the device. CPU ratio: as ratio, of the CPU time. Every answer was checked.\n",
       r->sides[0].name);
 }

@@ -16,32 +16,32 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PAGE_BYTES = 4096, TABLE_LEAF = 0x0d, INDEX_LEAF = 0x0a };
+enum { LEAST_BYTES = 4096, MOST_BYTES = 65536, TABLE_LEAF = 0x0d, INDEX_LEAF = 0x0a };
 
 static bool lies(const char *what) {
   const char *lie = getenv("LIE");
   return lie && strcmp(lie, what) == 0;
 }
 
-static void repeat(unsigned char *page, off64_t offset) {
-  static unsigned char first[PAGE_BYTES];
+static void repeat(unsigned char *page, size_t bytes, off64_t offset) {
+  static unsigned char first[MOST_BYTES];
   if (page[0] != TABLE_LEAF) return;
-  if (first[0] == 0) memcpy(first, page, PAGE_BYTES);
-  if (offset / PAGE_BYTES % 7 == 0) memcpy(page, first, PAGE_BYTES);
+  if (first[0] == 0) memcpy(first, page, bytes);
+  if (offset / (off64_t)bytes % 7 == 0) memcpy(page, first, bytes);
 }
 
-static void change(unsigned char *page, off64_t offset) {
-  if (page[0] == TABLE_LEAF && lies("row")) page[PAGE_BYTES - 1] = 0xa5;
-  if (page[0] == INDEX_LEAF && lies("index")) page[PAGE_BYTES - 1] = 0xa5;
+static void change(unsigned char *page, size_t bytes, off64_t offset) {
+  if (page[0] == TABLE_LEAF && lies("row")) page[bytes - 1] = 0xa5;
+  if (page[0] == INDEX_LEAF && lies("index")) page[bytes - 1] = 0xa5;
   if (page[0] == TABLE_LEAF && lies("fewer") && page[4] > 1) page[4]--;
-  if (lies("again")) repeat(page, offset);
+  if (lies("again")) repeat(page, bytes, offset);
 }
 
 ssize_t pread64(int fd, void *buffer, size_t bytes, off64_t offset) {
   static ssize_t (*real)(int, void *, size_t, off64_t);
   if (!real) *(void **)&real = dlsym(RTLD_NEXT, "pread64");
   ssize_t n = real(fd, buffer, bytes, offset);
-  if (n == PAGE_BYTES) change(buffer, offset);
+  if (n == LEAST_BYTES || n == MOST_BYTES) change(buffer, (size_t)n, offset);
   return n;
 }
 

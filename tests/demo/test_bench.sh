@@ -22,6 +22,7 @@ report = json.load(open(sys.argv[1]))
 assert [r["workload"] for r in report["results"]] == sys.argv[2:], report["results"]
 assert report["machine"]["sqlite"] and report["machine"]["kernel"] and "--json" in report["command"]
 by_layout = {d["layout"]: d for d in report["databases"]}
+assert set(by_layout) == {"fragmented", "contiguous", "related", "related-64k"}
 assert by_layout["fragmented"]["adjacent_leaves"] < 0.05 < 0.9 < by_layout["contiguous"]["adjacent_leaves"]
 for result in report["results"]:
     assert [s["vfs"] for s in result["sides"]] == ["unix", "uring", "uring&uring_backend=sync", "unix+mmap"]
@@ -40,17 +41,23 @@ PYTHON
 
 # ---- Wrong answers
 lie() { # which workload message
-  if LD_PRELOAD=$build/tests/demo/preload_lie.so LIE=$1 bench --workload "$2" --vfs unix,unix --no-limit; then
+  # Long enough to meet one of the rows that lie on a busy machine too.
+  if LD_PRELOAD=$build/tests/demo/preload_lie.so LIE=$1 bench --workload "$2" --vfs unix,unix --no-limit --seconds 0.05; then
     fail "$2 does not notice: $1"
   fi
   grep -q "$3" "$tmp/log" || fail "$2 fails without saying \"$3\""
   clean
 }
 for name in $names; do
-  if [[ $name == integrity ]]; then lie index "$name" 'integrity_check: '; else lie row "$name" 'wrong answer'; fi
+  case $name in
+    integrity) lie index "$name" 'integrity_check: ' ;;
+    join-warm/key*) lie index "$name" 'wrong answer' ;; # leaves of a WITHOUT ROWID table are those of an index
+    *) lie row "$name" 'wrong answer' ;;
+  esac
 done
 lie fewer scan-warm 'wrong answer'
 lie fewer point-cold '0 rows of 1'
+lie fewer stop-cold/20 'wrong answer'
 lie again scan-warm/contiguous 'is not the next one'
 lie index range-cold 'wrong answer'
 lie cached scan-cold 'stay in memory'

@@ -137,8 +137,8 @@ def limits():
     """(document, phrase): must be in it."""
     def constant(path, pattern):
         return found(pattern, read(path), path).group(1)
-    block = eval(constant('vfs/internal.h', r'URINGVFS_BLOCK_BYTES \(([\d *]+)\)')) >> 20  # a product of numbers
-    leaves = eval(constant('vfs/leaf_blocks.c', r'BLOCK_BYTES = ([\d *]+),')) >> 10
+    block = eval(constant('vfs/internal.h', r'URINGVFS__BLOCK_BYTES \(([\d *]+)\)')) >> 20  # a product of numbers
+    leaves = eval(constant('vfs/readahead/leaf_blocks.c', r'BLOCK_BYTES = ([\d *]+),')) >> 10
     rings = constant('runtime/pool.c', r'#define MAX_RINGS +(\d+)')
     locked = int(constant('runtime/loop.c', r'#define DEFAULT_ENTRIES +(\d+)')) * 128 >> 10  # of 128 bytes each
     oldest = int(constant('ext/uringvfs_ext.c', r'OLDEST_SQLITE = (\d+)'))
