@@ -55,12 +55,15 @@ unsigned uringvfs__buffer_close(uringvfs__page_buffer *b) {
 }
 
 unsigned uringvfs__buffer_reserve(uringvfs__page_buffer *b, const uringvfs__source *source, bool *lost) {
+  /* A second copy would outlive a write to the page, which drops the one that it finds. */
+  const int before = uringvfs__buffer_find(b, source->wal, source->offset);
+  if (before >= 0) uringvfs__buffer_drop(b, (unsigned)before);
   unsigned slot = b->next;
   const bool full = b->taken == b->capacity;
   while (full ? b->slots[slot].state == URINGVFS__SLOT_RESERVED : b->slots[slot].state != URINGVFS__SLOT_FREE)
     slot = (slot + 1) % b->capacity;
-  *lost = b->slots[slot].state != URINGVFS__SLOT_FREE;
-  if (*lost) uringvfs__buffer_drop(b, slot);
+  *lost = full || before >= 0;
+  if (full) uringvfs__buffer_drop(b, slot);
   b->slots[slot] = (uringvfs__slot){.source = *source, .state = URINGVFS__SLOT_RESERVED};
   b->taken++;
   b->next = (slot + 1) % b->capacity;

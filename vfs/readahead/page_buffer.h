@@ -46,7 +46,8 @@ typedef struct uringvfs__page_buffer {
 
 /* Takes memory for pages of this size; false: there is none. */
 bool uringvfs__buffer_open(uringvfs__page_buffer *b, uint32_t page_size);
-/* Gives a slot for a page that is about to be read. *lost: none was free, and a page that waited in one is gone. */
+/* Gives a slot for a page that is about to be read. *lost: one that waited in a slot is gone, because none was free, or
+** because it was the same page. */
 unsigned uringvfs__buffer_reserve(uringvfs__page_buffer *b, const uringvfs__source *source, bool *lost);
 /* The page has come (URINGVFS__SLOT_FILLED), or the kernel was asked for it (URINGVFS__SLOT_ADVISED). */
 void uringvfs__buffer_fill(uringvfs__page_buffer *b, unsigned slot, uringvfs__slot_state state);

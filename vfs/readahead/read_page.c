@@ -79,20 +79,28 @@ static void verify(const uringvfs__file *file, const void *page, uint32_t page_s
   free(now);
 }
 
-/* The slot of the page that is asked for, or -1. The stream that it was read ahead for has used one. */
-static int take(uringvfs__readahead *ra, uringvfs__source wanted) {
-  const int slot = ra->buffer.taken > 0 ? uringvfs__buffer_find(&ra->buffer, wanted.wal, wanted.offset) : -1;
+static int slot_of(uringvfs__readahead *ra, uringvfs__source wanted) {
+  return ra->buffer.taken > 0 ? uringvfs__buffer_find(&ra->buffer, wanted.wal, wanted.offset) : -1;
+}
+
+/* Was the page that is asked for read ahead? The stream that it was read ahead for has used one. */
+static bool take(uringvfs__readahead *ra, uringvfs__source wanted) {
+  const int slot = slot_of(ra, wanted);
   ra->waited_for = slot >= 0 ? &ra->streams[ra->buffer.slots[slot].source.stream] : NULL;
-  if (slot < 0) return -1;
+  if (slot < 0) return false;
   ra->waited_for->used++;
   ra->used++;
   ra->attention = ATTENTION_WAITING;
-  return slot;
+  return true;
 }
 
-/* The page leaves the buffer for the caller. False: it was not there, but asked for. */
-static bool hand_out(uringvfs__readahead *ra, const uringvfs__request *r, unsigned slot) {
+/* The page leaves the buffer for the caller. False: it was not there, but asked for; or it is gone: predictors read
+** pages of their own, and what waits may have to make room. */
+static bool hand_out(uringvfs__readahead *ra, const uringvfs__request *r, uringvfs__source wanted) {
   uringvfs__page_buffer *buffer = &ra->buffer;
+  const int found = slot_of(ra, wanted);
+  if (found < 0) return false;
+  const unsigned slot = (unsigned)found;
   const bool filled = buffer->slots[slot].state == URINGVFS__SLOT_FILLED && !r->mapped;
   if (filled) {
     const uint8_t *page = uringvfs__buffer_page(buffer, slot);
@@ -154,16 +162,15 @@ static uringvfs__stream *stream_of(uringvfs__readahead *ra, uint32_t pgno) {
 static int read_page(uringvfs__readahead *ra, uint32_t pgno, const uringvfs__request *r, uringvfs__answer known) {
   const uringvfs__source wanted = {.wal = r->file != ra->database, .offset = (uint64_t)r->offset};
   if (ra->attention == 0) tell_noted(ra);
-  const int slot = take(ra, wanted);
+  const bool waits = take(ra, wanted);
   uringvfs__stream *s = stream_of(ra, pgno);
-  if (slot >= 0) return hand_out(ra, r, (unsigned)slot) ? SQLITE_OK : read_advised(ra, pgno, r);
+  if (waits) return hand_out(ra, r, wanted) ? SQLITE_OK : read_advised(ra, pgno, r);
   if (s == NULL || s->rest > 0) return read_alone(ra, pgno, r, s, known);
   const uringvfs__way way = uringvfs__fetch(ra, s, pgno, wanted, known == URINGVFS__MISSED, r->mapped);
   if (way == URINGVFS__READ_ALONE) return read_alone(ra, pgno, r, s, known);
   note_miss(ra);
   ra->attention = ATTENTION_WAITING;
-  const int here = way == URINGVFS__READ_BATCH ? uringvfs__buffer_find(&ra->buffer, wanted.wal, wanted.offset) : -1;
-  return here >= 0 && hand_out(ra, r, (unsigned)here) ? SQLITE_OK : read_one(r);
+  return way == URINGVFS__READ_BATCH && hand_out(ra, r, wanted) ? SQLITE_OK : read_one(r);
 }
 
 /* SQLite may read overflow pages past its cache, each no further than it is used (btree.c, accessPayload). */

@@ -196,6 +196,7 @@ static void look_for_columns(uringvfs__readahead *ra, uringvfs__self *self, row_
   for (unsigned i = 0; i < COLUMNS; i++) uringvfs__distance_end(ra, &stream_of(self, l, l->columns)[i]);
   l->known = true;
   l->columns_used = 0;
+  memset(l->columns, 0, sizeof l->columns); /* entries.c remembers streams: none may find what was here before */
   doubt *d = doubt_of(ra, self, l);
   l->loaded = d->vain == MOST_DOUBT; /* that nothing is read for it any more */
   if (d->vain < MOST_DOUBT) d->vain++;
