@@ -266,16 +266,18 @@ typedef struct uringvfs__memory {
   bool asked;       /* what was answered last was asked, and not believed       */
   uint8_t interval; /* pages between two questions                              */
   uint8_t left;     /* before the next one                                      */
+  uint8_t pace;     /* pages between two, as long as all is there               */
+  uint8_t unasked;  /* before the next one, then                                */
 } uringvfs__memory;
 
 /* Pages that were read one by one. */
 typedef struct uringvfs__lone_reads {
   uint64_t reads; /* not yet in the process's statistics */
-  /* Those from memory that nobody has looked at, as twice their offset, and 1 if that is in the WAL; 0: none. Of each
-  ** uringvfs__kind the last one, and the last interior pages in their course. */
+  /* Those from memory that nobody has looked at, of each uringvfs__kind the last one and the last interior pages in
+  ** their course: where they are, and in which of the two files. 0: none. */
   uint64_t noted[4], interiors[4];
+  const uringvfs__file *noted_in[4], *interiors_in[4];
   unsigned interior_count;
-  uint64_t bytes; /* as `reads`. Beside it gcc would add to both as to a vector, in twice the instructions. */
 } uringvfs__lone_reads;
 
 struct uringvfs__file {
@@ -307,7 +309,7 @@ struct uringvfs__file {
   uint64_t fetch_bytes; /* how far they reach                                                          */
   uringvfs__format format;
   uringvfs__reading reading;
-  bool hot; /* a page is read from memory, as far as one knows, and nothing else is to be done */
+  bool hot; /* pages are read from memory, as far as one knows, and that is all; else memory.unasked is 0 */
   uringvfs__memory memory;
   uringvfs__lone_reads lone;
   uringvfs__readahead *readahead;

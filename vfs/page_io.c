@@ -130,7 +130,6 @@ static int read_inline(uringvfs__file *f, void *data, int amount, sqlite3_int64 
     return uringvfs__parent_error(f, RT_READ, rc, (uint64_t)offset, (uint64_t)amount);
   if (database != NULL) {
     database->lone.reads++;
-    database->lone.bytes += (uint64_t)amount;
   }
   return rc;
 }

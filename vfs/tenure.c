@@ -97,4 +97,6 @@ void uringvfs__tenure_event(uringvfs__file *f, uringvfs__event event, int value)
     change(f, to);
   else if (event == URINGVFS__EVENT_COMMITTED && f->wal != NULL && uringvfs__may_hold_back(f))
     uringvfs__wal_tenure_ends(f->wal);
+  /* A tenure may go on for as long as the connection (exclusive locking mode). */
+  if (event == URINGVFS__EVENT_COMMITTED) uringvfs__readahead_reconsider(f);
 }

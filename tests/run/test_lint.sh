@@ -22,6 +22,6 @@ finds lint-lines style_files "/* $line */" 'some.c:1: longer than 120 columns'
 
 lint lint-names names_files 'int uringvfs__tree_step(int); /* uringvfs_register, URINGVFS_TREE_MAP_H, uring_vfs */' ||
   fail 'names as they should be'
-finds lint-names names_files 'typedef int uringvfs__place;' 'not a public name: .*:1:uringvfs__place'
+finds lint-names names_files 'typedef int uringvfs_place;' 'not a public name: .*:1:uringvfs_place'
 finds lint-names names_files 'enum { URINGVFS_PLACES = 2 };' 'not a public name: .*:1:URINGVFS_PLACES'
 echo 'lint: long lines and internal names are found'

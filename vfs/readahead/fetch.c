@@ -83,7 +83,7 @@ static bool add(uringvfs__readahead *ra, uringvfs__batch *b, uringvfs__source so
   if (!source.wal && !is_in_file(ra, source.offset + page_size)) return false;
   if (uringvfs__buffer_find(&ra->buffer, source.wal, source.offset) >= 0) return true;
   if (source.wal && uringvfs__wal_is_pending(ra->database->wal, source.offset, page_size)) return true;
-  if (b->count == URINGVFS__READAHEAD_MAX + 1) return true;
+  if (b->count == URINGVFS__READAHEAD_MAX + 1 || b->count == ra->buffer.capacity) return true; /* there is no room */
   unsigned i = b->count;
   for (; i > 0 && !is_before(&b->sources[i - 1], &source); i--)
     if (is_same(&b->sources[i - 1], &source)) return true;

@@ -1,10 +1,12 @@
 /*
 ** memory.c - what the kernel has in its cache. The one place that asks, for pages that SQLite wants now.
 **
-** Where a read can be the question (rt_read_cached) each read is one, as long as the answer is yes. After a miss that
-** would be a call more for each page that memory does not have, so then most are believed not to be there, and fewer
-** and fewer are asked about: twice as rarely after each miss, half as rarely after each that was there. Where each
-** question is a call more (mapped pages; tmpfs, overlayfs), the longer it has had the same answer the fewer are asked.
+** Where a read can be the question (rt_read_cached) it is one for a page, then for every second, fourth and eighth, as
+** long as the answer is yes: preadv2 takes the kernel 0.08 us longer than pread, which of a page in memory is a
+** twentieth. After a miss a question would be a call more for each page that memory does not have, so then most are
+** believed not to be there, and fewer and fewer are asked about: twice as rarely after each miss, half as rarely after
+** each that was there. Where each question is a call more (mapped pages; tmpfs, overlayfs), the longer it has had the
+** same answer the fewer are asked.
 */
 #include <errno.h>
 
@@ -21,6 +23,7 @@ static uringvfs__answer settle(uringvfs__memory *m, bool there) {
   m->interval = there ? m->interval / 2 : rarer(m->interval);
   m->left = m->interval;
   m->cold = m->interval > 0;
+  if (!there) m->pace = m->unasked = 0;
   return there ? URINGVFS__CAME : URINGVFS__MISSED;
 }
 
@@ -40,11 +43,10 @@ uringvfs__answer uringvfs__asked(uringvfs__file *database, const uringvfs__reque
   m->asked = true;
   if (got == r->amount) {
     database->lone.reads++;
-    database->lone.bytes += (uint64_t)got;
     return settle(m, true);
   }
   if (got == -EAGAIN || got > 0) return settle(m, false);
-  m->mute |= got != 0; /* this file cannot be asked so. What is wrong is for the parent to say. */
+  m->mute |= got == -EOPNOTSUPP || got == -ENOSYS || got == -EPERM; /* whatever else is wrong is the parent's to say */
   return settle_mute(m, rt_is_cached(&r->file->io, (uint64_t)r->offset, (uint64_t)r->amount) != 0);
 }
 

@@ -141,6 +141,8 @@ typedef enum uringvfs__answer {
 
 /* Does it make a difference whether the kernel has a page in its cache? Not where every read takes the ring. */
 bool uringvfs__cache_matters(const uringvfs__file *database);
+/* Pages between two questions, as long as the answer is yes: 1, 3, 7. */
+static inline uint8_t uringvfs__slower(uint8_t pace) { return pace < 7 ? (uint8_t)(2 * pace + 1) : 7; }
 /* Is the page in memory? At best it is read by that. */
 uringvfs__answer uringvfs__ask(uringvfs__file *database, const uringvfs__request *r);
 /* The same where rt_read_cached has answered this. */

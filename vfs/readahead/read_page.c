@@ -30,22 +30,24 @@ static void tell(uringvfs__readahead *ra, uint32_t pgno, const uint8_t *page, ur
 }
 
 /* The number of a page that was noted. */
-static uint32_t take_noted(uringvfs__readahead *ra, uint64_t *at) {
+static uint32_t take_noted(uringvfs__readahead *ra, uint64_t *offset, const uringvfs__file *file) {
   const int page_size = (int)ra->database->format.page_size;
-  const uint32_t pgno = *at != 0 ? uringvfs__page_number(ra->database, *at & 1, page_size, *at >> 1) : 0;
-  *at = 0;
+  const uint32_t pgno =
+      *offset != 0 ? uringvfs__page_number(ra->database, file != ra->database, page_size, *offset) : 0;
+  *offset = 0;
   return pgno;
 }
 
 /* What passed by from memory while nobody looked. */
 static void tell_noted(uringvfs__readahead *ra) {
-  uringvfs__lone_reads *c = &ra->database->lone;
+  uringvfs__lone_reads *l = &ra->database->lone;
   uint32_t pgno;
-  for (unsigned i = 0; i < INTERIORS; i++)
-    if ((pgno = take_noted(ra, &c->interiors[(c->interior_count + i) % INTERIORS])) != 0)
-      uringvfs__interior(ra, pgno, NULL);
+  for (unsigned k = 0; k < INTERIORS; k++) {
+    const unsigned i = (l->interior_count + k) % INTERIORS;
+    if ((pgno = take_noted(ra, &l->interiors[i], l->interiors_in[i])) != 0) uringvfs__interior(ra, pgno, NULL);
+  }
   for (int kind = URINGVFS__PAGE_LEAF_TABLE; kind <= URINGVFS__PAGE_LEAF_INDEX; kind++)
-    if ((pgno = take_noted(ra, &c->noted[kind])) != 0) tell(ra, pgno, NULL, (uringvfs__kind)kind);
+    if ((pgno = take_noted(ra, &l->noted[kind], l->noted_in[kind])) != 0) tell(ra, pgno, NULL, (uringvfs__kind)kind);
 }
 
 static void learn_format(uringvfs__file *database, const uint8_t *page, uint32_t amount) {
@@ -223,6 +225,7 @@ static void judge(uringvfs__file *database) {
   const uringvfs__memory *m = &database->memory;
   database->hot = database->reading == URINGVFS__READING_AHEAD && !looks(database) && m->left == 0 && !m->mute &&
                   uringvfs__cache_matters(database);
+  if (!database->hot) database->memory.unasked = 0;
 }
 
 static bool reads_ahead(uringvfs__file *database) {
@@ -235,12 +238,14 @@ static bool reads_ahead(uringvfs__file *database) {
 }
 
 /* SQLite has the page from memory, and nothing is looked at but what kind of page it is. */
-static inline void note(uringvfs__file *database, bool wal, int64_t offset, const uint8_t *page) {
-  uringvfs__lone_reads *c = &database->lone;
+static inline void note(uringvfs__file *database, const uringvfs__file *file, int64_t offset, const uint8_t *page) {
+  uringvfs__lone_reads *l = &database->lone;
   const uringvfs__kind kind = uringvfs__page_kind(page, 0);
-  const uint64_t at = (uint64_t)offset << 1 | wal;
-  c->noted[kind] = at;
-  if (kind == URINGVFS__PAGE_INTERIOR) c->interiors[c->interior_count++ % INTERIORS] = at;
+  l->noted[kind] = (uint64_t)offset;
+  l->noted_in[kind] = file;
+  if (kind != URINGVFS__PAGE_INTERIOR) return;
+  l->interiors[l->interior_count % INTERIORS] = (uint64_t)offset;
+  l->interiors_in[l->interior_count++ % INTERIORS] = file;
 }
 
 /* One by one, as the parent does it. */
@@ -274,14 +279,32 @@ static __attribute__((noinline)) int read_missed(uringvfs__file *database, uring
   return rc;
 }
 
-/* Only what most pages need; for the rest there are functions of their own, whose frames need not be made here. */
-int uringvfs__readahead_read(uringvfs__file *file, void *data, int amount, int64_t offset, uringvfs__file *database) {
+/* Reads a page that should be in memory, and asks by that whether it is. */
+static __attribute__((noinline)) int read_asking(uringvfs__file *file, void *data, int amount, int64_t offset,
+                                                 uringvfs__file *database) {
+  uringvfs__memory *m = &database->memory;
   if (!database->hot || offset == 0 || file->io.fd < 0) return read_undecided(database, file, data, amount, offset);
   const int64_t got = rt_read_cached(&file->io, data, (uint64_t)amount, (uint64_t)offset);
   if (got != amount) return read_missed(database, file, data, amount, offset, got);
+  m->unasked = m->pace = uringvfs__slower(m->pace);
   database->lone.reads++;
-  database->lone.bytes += (uint64_t)got;
-  note(database, file != database, offset, data);
+  note(database, file, offset, data);
+  return SQLITE_OK;
+}
+
+static __attribute__((noinline)) int read_failed(uringvfs__file *file, int rc, int amount, int64_t offset) {
+  if (rc == SQLITE_IOERR_SHORT_READ) return rc;
+  return uringvfs__parent_error(file, RT_READ, rc, (uint64_t)offset, (uint64_t)amount);
+}
+
+/* Only what most pages need; for the rest there are functions of their own, whose frames need not be made here. */
+int uringvfs__readahead_read(uringvfs__file *file, void *data, int amount, int64_t offset, uringvfs__file *database) {
+  if (database->memory.unasked == 0 || offset == 0) return read_asking(file, data, amount, offset, database);
+  database->memory.unasked--;
+  const int rc = file->parent->pMethods->xRead(file->parent, data, amount, offset);
+  if (rc != SQLITE_OK) return read_failed(file, rc, amount, offset);
+  database->lone.reads++;
+  note(database, file, offset, data);
   return SQLITE_OK;
 }
 
@@ -289,7 +312,7 @@ void uringvfs__readahead_fetched(uringvfs__file *database, const void *page, int
   const uringvfs__request r = {database, NULL, page, true, amount, offset};
   if (!reads_ahead(database)) return;
   if (!looks(database) && uringvfs__ask(database, &r) != URINGVFS__MISSED) {
-    note(database, false, offset, page);
+    note(database, database, offset, page);
     return;
   }
   (void)read_looking(database, &r, looks(database) ? URINGVFS__BELIEVED : URINGVFS__MISSED);

@@ -47,10 +47,10 @@ static void publish(uringvfs__readahead *ra) {
 
 /* Reads from memory are counted here and not in the process's counters, which all threads share. */
 static void publish_reads(uringvfs__file *database) {
-  uringvfs__lone_reads *c = &database->lone;
-  if (c->reads == 0) return;
-  rt_count_reads(c->reads, c->bytes);
-  c->reads = c->bytes = 0;
+  uint64_t *reads = &database->lone.reads;
+  if (*reads == 0) return;
+  rt_count_reads(*reads, *reads * database->format.page_size); /* others are rare */
+  *reads = 0;
 }
 
 void uringvfs__readahead_stats(uringvfs__file *database, uringvfs__readahead_counts *stats) {
@@ -119,6 +119,7 @@ bool uringvfs__readahead_holds_pages(const uringvfs__file *database) {
 void uringvfs__readahead_reconsider(uringvfs__file *database) {
   database->reading = URINGVFS__READING_UNDECIDED;
   database->hot = false;
+  database->memory.unasked = 0;
 }
 
 void uringvfs__readahead_tenure_changes(uringvfs__file *database) {
