@@ -3,9 +3,10 @@
 **
 ** SQLite reads one page at a time. What it will ask for next is written in the pages it has read, and predictors say
 ** what that is (predictor.h). Where the kernel has the pages in its cache nothing is to be gained, and nothing may be
-** lost: there a page is read by a call that does not wait, which is also the question whether one has to (memory.c).
-** Only a page that is not there makes anybody look: at it and at the next ones, until memory has had all of them for a
-** while. (With uring_backend=uring, where each read would be a submission, every page is looked at.)
+** lost: there pages are read by the parent, and some by a call that does not wait, which is also the question whether
+** one has to (memory.c). Only a page that is not there makes anybody look: at it and at the next ones, until memory has
+** had all of them for a while. (With uring_backend=uring, where each read would be a submission, every page is looked
+** at.)
 */
 #include <errno.h>
 #include <stdlib.h>
