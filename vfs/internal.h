@@ -261,13 +261,14 @@ typedef enum uringvfs__reading {
 
 /* What is believed of the kernel's cache, see readahead/readahead.c. */
 typedef struct uringvfs__memory {
-  bool cold;        /* the last answer: not there                               */
-  bool mute;        /* a read cannot be the question                            */
-  bool asked;       /* what was answered last was asked, and not believed       */
-  uint8_t interval; /* pages between two questions                              */
-  uint8_t left;     /* before the next one                                      */
-  uint8_t pace;     /* pages between two, as long as all is there               */
-  uint8_t unasked;  /* before the next one, then                                */
+  bool cold;         /* the last answer: not there                               */
+  bool mute;         /* a read cannot be the question                            */
+  bool asked;        /* what was answered last was asked, and not believed       */
+  uint8_t interval;  /* pages between two questions                              */
+  uint8_t left;      /* before the next one                                      */
+  uint8_t pace;      /* pages between two, as long as all is there               */
+  uint8_t unasked;   /* before the next one, then                                */
+  uint8_t unfetched; /* the same of mapped pages                                */
 } uringvfs__memory;
 
 /* Pages that were read one by one. */

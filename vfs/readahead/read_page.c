@@ -227,6 +227,7 @@ static void judge(uringvfs__file *database) {
   database->hot = database->reading == URINGVFS__READING_AHEAD && !looks(database) && m->left == 0 && !m->mute &&
                   uringvfs__cache_matters(database);
   if (!database->hot) database->memory.unasked = 0;
+  if (looks(database)) database->memory.unfetched = 0;
 }
 
 static bool reads_ahead(uringvfs__file *database) {
@@ -309,13 +310,25 @@ int uringvfs__readahead_read(uringvfs__file *file, void *data, int amount, int64
   return SQLITE_OK;
 }
 
-void uringvfs__readahead_fetched(uringvfs__file *database, const void *page, int amount, int64_t offset) {
+static __attribute__((noinline)) void fetched(uringvfs__file *database, const void *page, int amount, int64_t offset) {
   const uringvfs__request r = {database, NULL, page, true, amount, offset};
+  uringvfs__memory *m = &database->memory;
   if (!reads_ahead(database)) return;
-  if (!looks(database) && uringvfs__ask(database, &r) != URINGVFS__MISSED) {
+  if (looks(database) || uringvfs__ask(database, &r) == URINGVFS__MISSED) {
+    (void)read_looking(database, &r, looks(database) ? URINGVFS__BELIEVED : URINGVFS__MISSED);
+  } else {
     note(database, database, offset, page);
+    m->unfetched = m->left;
+    m->left = 0;
+  }
+  judge(database);
+}
+
+void uringvfs__readahead_fetched(uringvfs__file *database, const void *page, int amount, int64_t offset) {
+  if (database->memory.unfetched == 0) {
+    fetched(database, page, amount, offset);
     return;
   }
-  (void)read_looking(database, &r, looks(database) ? URINGVFS__BELIEVED : URINGVFS__MISSED);
-  judge(database);
+  database->memory.unfetched--;
+  note(database, database, offset, page);
 }

@@ -117,9 +117,12 @@ bool uringvfs__readahead_holds_pages(const uringvfs__file *database) {
 }
 
 void uringvfs__readahead_reconsider(uringvfs__file *database) {
+  uringvfs__memory *m = &database->memory;
   database->reading = URINGVFS__READING_UNDECIDED;
   database->hot = false;
-  database->memory.unasked = 0;
+  m->unasked = 0;
+  if (m->left < m->unfetched) m->left = m->unfetched;
+  m->unfetched = 0;
 }
 
 void uringvfs__readahead_tenure_changes(uringvfs__file *database) {
