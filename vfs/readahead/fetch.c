@@ -122,6 +122,12 @@ static void rest(uringvfs__stream *s, unsigned pages) {
   s->rest = s->rested;
 }
 
+/* It lies in a block that was asked for as a whole: if memory has it, that is why. */
+static bool is_in_block(const uringvfs__readahead *ra, const uringvfs__source *source) {
+  const uint32_t pgno = (uint32_t)(source->offset / ra->database->format.page_size) + 1;
+  return !source->wal && uringvfs__blocks_asked(&ra->blocks, pgno);
+}
+
 /* As far as a few of them tell. One that is known to be missing is left out, and tells for a few others. */
 static bool are_in_memory(const uringvfs__readahead *ra, const uringvfs__batch *b, const uringvfs__source *missed) {
   if (!uringvfs__cache_matters(ra->database) || (missed != NULL && b->count <= SAMPLES)) return false;
@@ -130,6 +136,7 @@ static bool are_in_memory(const uringvfs__readahead *ra, const uringvfs__batch *
     const uringvfs__source *source = &b->sources[i];
     if (missed != NULL && is_same(source, missed)) continue;
     const uringvfs__file *file = source->wal ? ra->database->wal : ra->database;
+    if (is_in_block(ra, source)) return false;
     if (rt_is_cached(&file->io, source->offset, ra->database->format.page_size) != 1) return false;
   }
   return true;
