@@ -147,6 +147,7 @@ static int read_advised(uringvfs__readahead *ra, uint32_t pgno, const uringvfs__
   if (ra->waited_for->rest == 0) uringvfs__fetch_more(ra, ra->waited_for, pgno);
   if (!r->mapped && r->file == ra->database && uringvfs__blocks_due(&ra->blocks, pgno)) {
     const int64_t got = rt_read_cached(&r->file->io, r->data, (uint64_t)r->amount, (uint64_t)r->offset);
+    if (got == r->amount) ra->database->lone.reads++;
     if (got == r->amount) return SQLITE_OK;
     if (got == -EAGAIN) uringvfs__blocks_gone(&ra->blocks, pgno);
   }
@@ -268,6 +269,7 @@ static __attribute__((noinline)) int read_undecided(uringvfs__file *database, ur
     rc = read_looking(database, &r, known);
   else if (known == URINGVFS__BELIEVED)
     rc = read_plainly(database, &r);
+  if (rc == SQLITE_OK && !looking && known != URINGVFS__MISSED) note(database, file, offset, data);
   judge(database);
   return rc;
 }
