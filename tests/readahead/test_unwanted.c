@@ -189,10 +189,16 @@ static void test_attention_ends(void **state) {
   skip(); /* it looks at everything */
 #endif
   const char *path = make("delete");
-  if (!is_warm_but_for_some(path)) skip(); /* a file system in memory */
-  sqlite3 *db = open_inline(path);
-  sql(db, "BEGIN; " SCAN);
-  const uringvfs__file *file = file_of(db);
+  sqlite3 *db = NULL;
+  const uringvfs__file *file = NULL;
+  /* One page in eight asks, and the kernel brings what lies around: a scan may pass all that was missing. */
+  for (int i = 0; i < 10 && (file == NULL || file->readahead == NULL); i++) {
+    if (db != NULL) db_close(db);
+    if (!is_warm_but_for_some(path)) skip(); /* a file system in memory */
+    db = open_inline(path);
+    sql(db, "BEGIN; " SCAN);
+    file = file_of(db);
+  }
   assert_non_null(file->readahead); /* a page was missing, so it was looked at */
   /* Now and then the kernel says that it does not have a page which it has: that may be the last one. */
   for (int i = 0; i < 50 && !file->hot; i++) sql(db, "SELECT sum(length(pad)) FROM warm");
