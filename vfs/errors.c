@@ -52,6 +52,11 @@ int uringvfs__ring_error(uringvfs__file *f, rt_kind kind, int error, uint64_t of
   return rc;
 }
 
+int uringvfs__parent_read_code(uringvfs__file *f, int rc, uint64_t offset, uint64_t amount) {
+  if (rc == SQLITE_OK || rc == SQLITE_IOERR_SHORT_READ) return rc;
+  return uringvfs__parent_error(f, RT_READ, rc, offset, amount);
+}
+
 int uringvfs__parent_error(uringvfs__file *f, rt_kind kind, int rc, uint64_t offset, uint64_t amount) {
   int error = 0;
   f->last_errno = 0;

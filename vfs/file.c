@@ -45,8 +45,7 @@ static int file_close(sqlite3_file *file) {
 
 static __attribute__((noinline)) int read_by_parent(uringvfs__file *f, void *data, int amount, sqlite3_int64 offset) {
   int rc = PARENT(f, xRead)(f->parent, data, amount, offset);
-  if (rc == SQLITE_OK || rc == SQLITE_IOERR_SHORT_READ) return rc;
-  return uringvfs__parent_error(f, RT_READ, rc, (uint64_t)offset, (uint64_t)amount);
+  return uringvfs__parent_read_code(f, rc, (uint64_t)offset, (uint64_t)amount);
 }
 
 static int file_read(sqlite3_file *file, void *data, int amount, sqlite3_int64 offset) {

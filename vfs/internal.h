@@ -403,6 +403,8 @@ int uringvfs__run(rt_loop *loop, rt_step_fn step, void *machine);
 int uringvfs__ring_error(uringvfs__file *f, rt_kind kind, int error, uint64_t offset, uint64_t amount);
 /* Logs what the parent answered; returns rc. */
 int uringvfs__parent_error(uringvfs__file *f, rt_kind kind, int rc, uint64_t offset, uint64_t amount);
+/* The same for its xRead, whose short answers are no failure. */
+int uringvfs__parent_read_code(uringvfs__file *f, int rc, uint64_t offset, uint64_t amount);
 /* A negative errno as text, into the caller's buffer. */
 const char *uringvfs__errno_text(int error, char *text, size_t text_bytes);
 

@@ -126,11 +126,8 @@ static int page_op_code(uringvfs__file *f, const uringvfs__page_op *p, int error
 static int read_inline(uringvfs__file *f, void *data, int amount, sqlite3_int64 offset) {
   uringvfs__file *database = database_of(f);
   int rc = f->parent->pMethods->xRead(f->parent, data, amount, offset);
-  if (rc != SQLITE_OK && rc != SQLITE_IOERR_SHORT_READ)
-    return uringvfs__parent_error(f, RT_READ, rc, (uint64_t)offset, (uint64_t)amount);
-  if (database != NULL) {
-    database->lone.reads++;
-  }
+  rc = uringvfs__parent_read_code(f, rc, (uint64_t)offset, (uint64_t)amount);
+  if (database != NULL && (rc == SQLITE_OK || rc == SQLITE_IOERR_SHORT_READ)) database->lone.reads++;
   return rc;
 }
 

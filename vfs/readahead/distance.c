@@ -7,9 +7,8 @@
 **
 ** Statements are alike. So each tree remembers where streams through it ended (its reach, in pages), from one statement
 ** and one transaction to the next. Up to there a stream reads ahead without hesitation, beyond it only after it has
-** gone on for a while; a reach goes half of the way down and a quarter of the
-** way up. That is what makes `ORDER BY key LIMIT 20` read no
-** more than it needs, and lets random rows that happen to lie side by side look like what they are.
+** gone on for a while; a reach goes half of the way down and a quarter of the way up. That is what makes `ORDER BY key
+** LIMIT 20` read no more than it needs, and lets random rows that happen to lie side by side look like what they are.
 */
 #include "predictor.h"
 

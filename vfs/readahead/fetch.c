@@ -157,8 +157,7 @@ static bool leaves_are_wanted(const uringvfs__readahead *ra) {
 ** leaves are wanted in the buffer, because they say where these are.
 */
 static bool is_scan(uringvfs__readahead *ra, const uringvfs__stream *s) {
-  const uringvfs__self *scan = uringvfs__self_of(ra, &uringvfs__scan);
-  return uringvfs__cache_matters(ra->database) && s >= scan->streams && s < scan->streams + uringvfs__scan.streams &&
+  return uringvfs__cache_matters(ra->database) && uringvfs__predictor_table[s->predictor] == &uringvfs__scan &&
          !leaves_are_wanted(ra);
 }
 

@@ -27,7 +27,10 @@ static uringvfs__answer settle(uringvfs__memory *m, bool there) {
   return there ? URINGVFS__CAME : URINGVFS__MISSED;
 }
 
-static uringvfs__answer settle_mute(uringvfs__memory *m, bool there) {
+/* The question without reading. */
+static uringvfs__answer ask_mute(uringvfs__file *database, const uringvfs__request *r) {
+  uringvfs__memory *m = &database->memory;
+  const bool there = rt_is_cached(&r->file->io, (uint64_t)r->offset, (uint64_t)r->amount) != 0;
   m->interval = there == m->cold ? 1 : rarer(m->interval);
   m->left = m->interval;
   m->cold = !there;
@@ -47,12 +50,11 @@ uringvfs__answer uringvfs__asked(uringvfs__file *database, const uringvfs__reque
   }
   if (got == -EAGAIN || got > 0) return settle(m, false);
   m->mute |= got == -EOPNOTSUPP || got == -ENOSYS || got == -EPERM; /* whatever else is wrong is the parent's to say */
-  return settle_mute(m, rt_is_cached(&r->file->io, (uint64_t)r->offset, (uint64_t)r->amount) != 0);
+  return ask_mute(database, r);
 }
 
 uringvfs__answer uringvfs__ask(uringvfs__file *database, const uringvfs__request *r) {
   uringvfs__memory *m = &database->memory;
-  int64_t got = -EOPNOTSUPP;
   m->asked = m->left == 0;
   if (!uringvfs__cache_matters(database)) return URINGVFS__MISSED;
   if (m->left > 0) {
@@ -63,7 +65,6 @@ uringvfs__answer uringvfs__ask(uringvfs__file *database, const uringvfs__request
     m->interval = m->left = MAPPED_FIRST;
     return URINGVFS__BELIEVED;
   }
-  if (r->mapped) return settle_mute(m, rt_is_cached(&r->file->io, (uint64_t)r->offset, (uint64_t)r->amount) != 0);
-  if (!m->mute) got = rt_read_cached(&r->file->io, r->data, (uint64_t)r->amount, (uint64_t)r->offset);
-  return uringvfs__asked(database, r, got);
+  if (r->mapped || m->mute) return ask_mute(database, r);
+  return uringvfs__asked(database, r, rt_read_cached(&r->file->io, r->data, (uint64_t)r->amount, (uint64_t)r->offset));
 }

@@ -147,8 +147,10 @@ static int read_advised(uringvfs__readahead *ra, uint32_t pgno, const uringvfs__
   if (ra->waited_for->rest == 0) uringvfs__fetch_more(ra, ra->waited_for, pgno);
   if (!r->mapped && r->file == ra->database && uringvfs__blocks_due(&ra->blocks, pgno)) {
     const int64_t got = rt_read_cached(&r->file->io, r->data, (uint64_t)r->amount, (uint64_t)r->offset);
-    if (got == r->amount) ra->database->lone.reads++;
-    if (got == r->amount) return SQLITE_OK;
+    if (got == r->amount) {
+      ra->database->lone.reads++;
+      return SQLITE_OK;
+    }
     if (got == -EAGAIN) uringvfs__blocks_gone(&ra->blocks, pgno);
   }
   return read_one(r);
@@ -258,18 +260,26 @@ static int read_plainly(uringvfs__file *database, const uringvfs__request *r) {
   return rc;
 }
 
+/* A page of which this is known. */
+static int read_known(uringvfs__file *database, const uringvfs__request *r, uringvfs__answer known) {
+  int rc = SQLITE_OK;
+  if (known == URINGVFS__MISSED) {
+    rc = read_looking(database, r, known);
+  } else {
+    if (known == URINGVFS__BELIEVED) rc = read_plainly(database, r);
+    if (rc == SQLITE_OK) note(database, r->file, r->offset, r->page);
+  }
+  judge(database);
+  return rc;
+}
+
 static __attribute__((noinline)) int read_undecided(uringvfs__file *database, uringvfs__file *file, void *data,
                                                     int amount, int64_t offset) {
   const uringvfs__request r = {file, data, data, false, amount, offset};
   if (!reads_ahead(database) || file->io.fd < 0) return read_plainly(database, &r);
-  const bool page1 = offset == 0 && file == database, looking = looks(database) || page1;
-  uringvfs__answer known = looking ? URINGVFS__BELIEVED : uringvfs__ask(database, &r);
-  int rc = SQLITE_OK;
-  if (looking || known == URINGVFS__MISSED)
-    rc = read_looking(database, &r, known);
-  else if (known == URINGVFS__BELIEVED)
-    rc = read_plainly(database, &r);
-  if (rc == SQLITE_OK && !looking && known != URINGVFS__MISSED) note(database, file, offset, data);
+  const bool page1 = offset == 0 && file == database;
+  if (!looks(database) && !page1) return read_known(database, &r, uringvfs__ask(database, &r));
+  int rc = read_looking(database, &r, URINGVFS__BELIEVED);
   judge(database);
   return rc;
 }
@@ -277,10 +287,7 @@ static __attribute__((noinline)) int read_undecided(uringvfs__file *database, ur
 static __attribute__((noinline)) int read_missed(uringvfs__file *database, uringvfs__file *file, void *data, int amount,
                                                  int64_t offset, int64_t got) {
   const uringvfs__request r = {file, data, data, false, amount, offset};
-  const uringvfs__answer known = uringvfs__asked(database, &r, got);
-  int rc = known == URINGVFS__MISSED ? read_looking(database, &r, known) : read_plainly(database, &r);
-  judge(database);
-  return rc;
+  return read_known(database, &r, uringvfs__asked(database, &r, got));
 }
 
 /* Reads a page that should be in memory, and asks by that whether it is. */
@@ -296,17 +303,12 @@ static __attribute__((noinline)) int read_asking(uringvfs__file *file, void *dat
   return SQLITE_OK;
 }
 
-static __attribute__((noinline)) int read_failed(uringvfs__file *file, int rc, int amount, int64_t offset) {
-  if (rc == SQLITE_IOERR_SHORT_READ) return rc;
-  return uringvfs__parent_error(file, RT_READ, rc, (uint64_t)offset, (uint64_t)amount);
-}
-
 /* Only what most pages need; for the rest there are functions of their own, whose frames need not be made here. */
 int uringvfs__readahead_read(uringvfs__file *file, void *data, int amount, int64_t offset, uringvfs__file *database) {
   if (database->memory.unasked == 0 || offset == 0) return read_asking(file, data, amount, offset, database);
   database->memory.unasked--;
   const int rc = file->parent->pMethods->xRead(file->parent, data, amount, offset);
-  if (rc != SQLITE_OK) return read_failed(file, rc, amount, offset);
+  if (rc != SQLITE_OK) return uringvfs__parent_read_code(file, rc, (uint64_t)offset, (uint64_t)amount);
   database->lone.reads++;
   note(database, file, offset, data);
   return SQLITE_OK;
